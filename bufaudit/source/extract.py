@@ -1,0 +1,275 @@
+"""The text of one file to its facts, in one pass."""
+
+from __future__ import annotations
+
+import ast
+import re
+from typing import TYPE_CHECKING
+
+from bufaudit.source import registrations, restores, vocabulary
+from bufaudit.source.blocks import blocks, constructed, skeleton
+from bufaudit.source.facts import ClassFact, FileFacts, Import
+from bufaudit.source.flow import constructed_type, read_function
+from bufaudit.source.registrations import RegistrationReader
+from bufaudit.source.restores import restores_of_class
+from bufaudit.source.suppressions import parse_suppressions
+from bufaudit.source.syntax import Definition, Places, dotted, last_name
+from bufaudit.source.text import Unreadable, parse, split_lines
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from bufaudit.source.facts import Function, RegistrationFact, RestoreFact
+
+#: Words without one of which a function does nothing to state that any rule asks about.
+_STATE_WORDS = (
+    "parameters(",
+    "buffers(",
+    "_parameters",
+    "_buffers",
+    "state_dict",
+    "setattr",
+    "register_parameter",
+    "param_shapes",
+    "load_weights",
+    "set_module_tensor",
+)
+#: Words without one of which a top-level block gives no facts but its header.
+WORDS = tuple(dict.fromkeys((*registrations.WORDS, *restores.WORDS, *_STATE_WORDS)))
+
+_BUFFER_ALIAS = re.compile(
+    r"\bBuffer[ \t]+as[ \t]+(\w+)|^[ \t]*(\w+)[ \t]*=[ \t]*[\w.]*\bBuffer\b[ \t]*$", re.MULTILINE
+)
+_GENERATED = re.compile(r"automatically generated from[ \t]+(\S+?modular_\w+\.py)")
+_TORCH_NN = re.compile(r"^(torch\.nn(\.modules(\.\w+)?|\.parameter)?|torch\.nn\.modules)\.Buffer$")
+
+
+def extract(text: str, *, gated: bool = True) -> FileFacts:
+    """The facts of a file; ungated, every block is parsed, which gives the same facts more slowly."""
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    try:
+        return _extract(text, gated=gated)
+    except RecursionError:
+        return FileFacts(unreadable=Unreadable("nesting", "the code is nested too deeply to be read"))
+
+
+def _extract(text: str, *, gated: bool) -> FileFacts:
+    definitions = blocks(text)
+    aliases = {f"{one or other}(" for one, other in _BUFFER_ALIAS.findall(text)} if "Buffer" in text else ()
+    tree = parse(skeleton(text, definitions, (*WORDS, *aliases)) if gated else text)
+    if isinstance(tree, Unreadable) and gated:
+        tree = parse(text)
+    if isinstance(tree, Unreadable):
+        return FileFacts(unreadable=tree, suppressions=parse_suppressions(text))
+    children = {}
+    if "torch" in text or "Module" in text:
+        children = {text.count("\n", 0, block.start) + 1: constructed(text, block) for block in definitions}
+    return _Extraction(text, children).facts(tree)
+
+
+class _Extraction:
+    """One file's extraction."""
+
+    def __init__(self, text: str, children: Mapping[int, tuple[str, ...]]) -> None:
+        self._text = text
+        self._lines = split_lines(text)
+        self._children = children
+        self._places = Places(self._lines)
+        self._imports: list[Import] = []
+        self._stars: list[str] = []
+        self._aliases: list[Import] = []
+        self._classes: list[ClassFact] = []
+        self._functions: list[Function] = []
+        self._registrations: list[RegistrationFact] = []
+        self._restores: list[RestoreFact] = []
+
+    def facts(self, tree: ast.Module) -> FileFacts:
+        """All facts of the parsed file."""
+        self._read_scope(tree.body)
+        self._reader = RegistrationReader(self._places, self._buffer_names())
+        self._read_definitions(tree.body, "", nested=False)
+        code = [
+            statement for statement in tree.body if not isinstance(statement, ast.Import | ast.ImportFrom)
+        ]
+        self._functions += self._module_code(code)
+        generated = _GENERATED.search(self._text, 0, 3000)
+        return FileFacts(
+            imports=tuple(self._imports),
+            star_imports=tuple(self._stars),
+            aliases=tuple(self._aliases),
+            classes=tuple(self._classes),
+            functions=tuple(self._functions),
+            registrations=tuple(self._registrations),
+            restores=tuple(self._restores),
+            words=self._words(),
+            suppressions=parse_suppressions(self._text),
+            generated_from=generated[1] if generated else None,
+        )
+
+    def _read_scope(self, body: Sequence[ast.stmt]) -> None:
+        """Imports and plain aliases that a module's own code binds, under `if` and `try` too."""
+        for statement in body:
+            match statement:
+                case ast.Import():
+                    for alias in statement.names:
+                        target = alias.name if alias.asname else alias.name.partition(".")[0]
+                        self._imports.append(Import(alias.asname or target, target))
+                case ast.ImportFrom():
+                    origin = "." * statement.level + (statement.module or "")
+                    for alias in statement.names:
+                        if alias.name == "*":
+                            self._stars.append(origin)
+                        else:
+                            separator = "" if origin.endswith(".") else "."
+                            self._imports.append(
+                                Import(alias.asname or alias.name, f"{origin}{separator}{alias.name}")
+                            )
+                case ast.Assign(targets=[ast.Name(id=name)], value=ast.Name() | ast.Attribute() as value):
+                    target = dotted(value)
+                    if target and "(" not in target and "[" not in target:
+                        self._aliases.append(Import(name, target))
+                case ast.If() | ast.Try():
+                    self._read_scope(statement.body)
+                    for handler in getattr(statement, "handlers", ()):
+                        self._read_scope(handler.body)
+                    self._read_scope(statement.orelse)
+
+    def _buffer_names(self) -> frozenset[str]:
+        """The dotted names that stand for `torch.nn.Buffer` here."""
+        names = {"nn.Buffer", "torch.nn.Buffer", "nn.parameter.Buffer", "torch.nn.parameter.Buffer"}
+        for binding in (*self._imports, *self._aliases):
+            target = binding.target
+            if (
+                _TORCH_NN.match(target)
+                or target in (".parameter.Buffer", "torch.nn.parameter.Buffer")
+                or target in names
+            ):
+                names.add(binding.name)
+            elif target in ("torch.nn", "torch.nn.parameter", "torch.nn.modules", ".parameter"):
+                names.add(f"{binding.name}.Buffer")
+            elif target.endswith(".parameter.Buffer") and target.startswith("."):
+                names.add(binding.name)
+        return frozenset(names)
+
+    def _read_definitions(self, body: Sequence[ast.stmt], prefix: str, *, nested: bool) -> None:
+        for statement in body:
+            match statement:
+                case ast.ClassDef():
+                    self._read_class(statement, f"{prefix}{statement.name}", nested=nested)
+                case ast.FunctionDef() | ast.AsyncFunctionDef():
+                    self._read_free_function(statement, f"{prefix}{statement.name}")
+                case ast.If() | ast.Try() | ast.With() | ast.For() | ast.While():
+                    self._read_definitions(statement.body, prefix, nested=nested)
+                    for handler in getattr(statement, "handlers", ()):
+                        self._read_definitions(handler.body, prefix, nested=nested)
+                    self._read_definitions(getattr(statement, "orelse", []), prefix, nested=nested)
+                    self._read_definitions(getattr(statement, "finalbody", []), prefix, nested=nested)
+
+    def _read_class(self, node: ast.ClassDef, name: str, *, nested: bool) -> None:
+        own_registrations = self._class_registrations(node, name)
+        own_restores = self._class_restores(node, name)
+        self._registrations += own_registrations
+        self._restores += own_restores
+        if not nested or own_registrations or own_restores:
+            self._classes.append(
+                ClassFact(
+                    name=name,
+                    line=node.lineno,
+                    bases=tuple(base for base in map(_base_name, node.bases) if base),
+                    children=self._children.get(node.lineno, ()),
+                    wraps_pretrained=bool(own_restores) and self._mentions(node, ("pretrained=",)),
+                )
+            )
+        types: dict[str, str] | None = None
+        for child in node.body:
+            match child:
+                case ast.FunctionDef() | ast.AsyncFunctionDef():
+                    if self._mentions(child, _STATE_WORDS):
+                        types = _attribute_types(node) if types is None else types
+                        self._functions += self._function(child, f"{name}.{child.name}", name, types)
+                    self._read_nested(child, f"{name}.{child.name}")
+                case ast.ClassDef():
+                    self._read_class(child, f"{name}.{child.name}", nested=True)
+
+    def _class_registrations(self, node: ast.ClassDef, name: str) -> list[RegistrationFact]:
+        return (
+            list(self._reader.of_class(node, name)) if self._mentions(node, self._registering_words()) else []
+        )
+
+    def _registering_words(self) -> tuple[str, ...]:
+        spelled = {name.rpartition(".")[2] + "(" for name in self._reader.buffer_names}
+        return (*registrations.WORDS, *sorted(spelled))
+
+    def _class_restores(self, node: ast.ClassDef, name: str) -> list[RestoreFact]:
+        if not self._mentions(node, restores.WORDS):
+            return []
+        return list(dict.fromkeys(restores_of_class(node, name, self._places)))
+
+    def _read_free_function(self, node: Definition, name: str) -> None:
+        if "<locals>" not in name and self._mentions(node, _STATE_WORDS):
+            self._functions += self._function(node, name, None, {})
+        if "<locals>" not in name and self._mentions(node, self._registering_words()):
+            self._registrations += self._reader.of_function(node, None)
+        self._read_nested(node, name)
+
+    def _read_nested(self, node: Definition, name: str) -> None:
+        if self._mentions(node, ("class ",)):
+            self._read_definitions(node.body, f"{name}.<locals>.", nested=True)
+
+    def _function(
+        self, node: Definition, name: str, class_name: str | None, types: Mapping[str, str]
+    ) -> tuple[Function, ...]:
+        return read_function(
+            node.body, node, name=name, class_name=class_name, attribute_types=types, places=self._places
+        )
+
+    def _module_code(self, body: Sequence[ast.stmt]) -> tuple[Function, ...]:
+        code = [node for node in body if not isinstance(node, Definition | ast.ClassDef)]
+        if not code or not any(self._mentions(node, _STATE_WORDS) for node in code):
+            return ()
+        functions = read_function(
+            code, None, name="<module>", class_name=None, attribute_types={}, places=self._places
+        )
+        return tuple(function for function in functions if function.name == "<module>")
+
+    def _mentions(self, node: ast.stmt, words: Sequence[str]) -> bool:
+        segment = "\n".join(self._lines[node.lineno - 1 : node.end_lineno])
+        return any(word in segment for word in words)
+
+    def _words(self) -> frozenset[str]:
+        """What the whole file says that it knows of, asked only where something happens to state."""
+        if not self._functions:
+            return frozenset()
+        lower = self._text.lower()
+        found = {word for word in (*vocabulary.STATISTICS_WORDS, "buffer") if word in lower}
+        found |= {word for word in vocabulary.RANK_SYNC if word in self._text}
+        return frozenset(found)
+
+
+def _base_name(node: ast.expr) -> str:
+    if isinstance(node, ast.Subscript):
+        node = node.value
+    name = dotted(node)
+    return "" if "(" in name else name
+
+
+def _attribute_types(node: ast.ClassDef) -> dict[str, str]:
+    """The class that each `self.x` of a class is made from, where its methods agree on one."""
+    types: dict[str, str] = {}
+    disputed = set()
+    for statement in _statements(node.body):
+        if not isinstance(statement, ast.Assign):
+            continue
+        for target in statement.targets:
+            text = dotted(target)
+            made = constructed_type(statement.value, types) if text.startswith("self.") else None
+            if made is not None and types.setdefault(text, made) != made:
+                disputed.add(text)
+    return {text: made for text, made in types.items() if text not in disputed}
+
+
+def _statements(body: Sequence[ast.stmt]) -> Iterator[ast.stmt]:
+    for statement in body:
+        yield statement
+        for name in ("body", "orelse", "finalbody"):
+            yield from _statements(getattr(statement, name, ()))

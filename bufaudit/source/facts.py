@@ -1,0 +1,222 @@
+"""What is known of a file once it has been read: small frozen values that can be cached and sent between
+processes.
+
+Nothing here depends on where the file lies, so that the same bytes always give the same facts. Names are as
+the file spells them; `project` resolves them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from bufaudit.source.suppressions import Suppression
+from bufaudit.source.text import Unreadable
+
+StateKind = Literal[
+    "parameters",  # named_parameters(), parameters(), _parameters
+    "buffers",  # named_buffers(), buffers(), _buffers
+    "state_dict",  # state_dict(): parameters and persistent buffers
+    "saved",  # the entries of a checkpoint
+    "shapes",  # names and shapes of parameters that were written down elsewhere
+]
+
+#: What happens to a tensor that a walk yields.
+EffectKind = Literal[
+    "write",  # its memory or `.data` gets another value
+    "store",  # it goes into a container, or is yielded
+    "pass",  # it is an argument of a call
+    "mark",  # an attribute is set on it
+    "settle",  # its name is taken off the missing keys
+    "lookup",  # it is found by the name of a checkpoint entry
+    "assign",  # it is put into a module under a name
+    "attribute",  # an attribute of it is read that only some tensors have
+    "missing",  # its name is compared with the names of a checkpoint
+]
+
+#: What the conditions around an effect, or the loop's early exits before it, ask about.
+Guard = Literal[
+    "rank",  # true on one rank only
+    "requires_grad",
+    "adapter",
+    "initialized",
+    "buffer",
+    "parameter",
+    "sharded",
+    "name",
+    "membership",
+]
+
+#: Where a written or stored value comes from.
+Origin = Literal[
+    "checkpoint",
+    "state",  # a tensor of another walk
+    "arithmetic",
+    "other",  # anything that is none of these
+    "moved",  # the tensor's own value on another device
+    "cast",  # the tensor's own value in another dtype
+    "copied",  # a copy of it
+    "raw",  # the tensor object itself
+    "parameter",  # wrapped in nn.Parameter
+    "gradient",
+    "keyed",  # stored under the tensor's name
+    "meta",  # a tensor on the meta device
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A span of source, and the lines of the statement that it belongs to (of a compound one, its header).
+
+    Lines and columns count from 1, columns in characters; `end_column` is exclusive.
+    """
+
+    line: int
+    column: int
+    end_line: int
+    end_column: int
+    first_line: int
+    last_line: int
+
+
+@dataclass(frozen=True, slots=True)
+class Import:
+    """A name that a module-level import binds: `name` stands for `target`, which starts with dots where relative."""
+
+    name: str
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class RegistrationFact:
+    """A statement that registers a buffer; see `results.Registration`.
+
+    `receiver` is the expression whose module gets the buffer; `class_name` the class around the statement.
+    """
+
+    class_name: str | None
+    receiver: str
+    name: str
+    persistent: bool | str
+    value: str
+    how: Literal["register_buffer", "nn.Buffer", "setattr", "_buffers"]
+    place: Place
+    condition: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreFact:
+    """An initialiser writes `attribute` of `target`.
+
+    `target` is a class that it asks for by isinstance, a part of a class's name between stars, "*" for any module it
+    is given, or None for its own object. `how` tells a function that is given the tensor, such as `init.zeros_(x)`,
+    from an in-place method or operator, and from assignment.
+    """
+
+    initialiser: str
+    target: str | None
+    attribute: str
+    how: Literal["function", "in-place", "assignment"]
+    place: Place
+    guards: frozenset[Guard]
+
+
+@dataclass(frozen=True, slots=True)
+class ClassFact:
+    """A class: `bases` and `children` (the classes that its body constructs) are names as the file spells them.
+
+    One that `wraps_pretrained` has an initialiser and builds a module that another library loads weights into.
+    """
+
+    name: str
+    line: int
+    bases: tuple[str, ...]
+    children: tuple[str, ...]
+    wraps_pretrained: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """Code that iterates over, or indexes, some of a module's state.
+
+    `receiver` is the source text of the module, `receiver_type` the class that the code around constructs it
+    from, where that is known.
+    """
+
+    kind: StateKind
+    receiver: str
+    receiver_type: str | None
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """What one statement does to the tensors of some walks.
+
+    `walks` are positions in `Function.walks`: those whose tensors are acted upon. `sources` are the walks
+    from which the value comes, `target` names the container, callee or attribute.
+    """
+
+    kind: EffectKind
+    place: Place
+    walks: tuple[int, ...]
+    sources: tuple[int, ...]
+    target: str
+    origins: frozenset[Origin]
+    guards: frozenset[Guard]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call that matters whether or not a tensor of a walk goes into it.
+
+    `arguments` are source texts, `keywords` pairs of name and source text; `walks` are the walks over which
+    an argument iterates, by position of the argument. `origin` is the source text from which the first
+    argument was last assigned. `used` tells whether the result goes anywhere.
+    """
+
+    callee: str
+    arguments: tuple[str, ...]
+    keywords: tuple[tuple[str, str], ...]
+    walks: tuple[tuple[int, ...], ...]
+    origin: str
+    used: bool
+    place: Place
+    guards: frozenset[Guard]
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """A function, method or the module's own code (named `<module>`) in which something happens to state.
+
+    `words` are the identifiers in the function's body, its own nested functions included, that say what state
+    it knows of.
+    """
+
+    name: str
+    class_name: str | None
+    line: int
+    end_line: int
+    doc: str
+    parameters: tuple[str, ...]
+    words: frozenset[str]
+    walks: tuple[Walk, ...]
+    effects: tuple[Effect, ...]
+    calls: tuple[Call, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FileFacts:
+    """All that is known of one file."""
+
+    imports: tuple[Import, ...] = ()
+    star_imports: tuple[str, ...] = ()
+    aliases: tuple[Import, ...] = ()
+    classes: tuple[ClassFact, ...] = ()
+    functions: tuple[Function, ...] = ()
+    registrations: tuple[RegistrationFact, ...] = ()
+    restores: tuple[RestoreFact, ...] = ()
+    words: frozenset[str] = frozenset()
+    suppressions: tuple[Suppression, ...] = ()
+    generated_from: str | None = None
+    unreadable: Unreadable | None = None

@@ -1,0 +1,893 @@
+"""One function read from top to bottom: which state it walks, and what becomes of it.
+
+A loop is read once and branches are merged, so this is no proof; it is what a reader sees who knows what
+`named_parameters()` yields and follows the variables.
+"""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from bufaudit.source import values, vocabulary
+from bufaudit.source.facts import Call, Effect, Function, Walk
+from bufaudit.source.guards import guards_of, one_rank
+from bufaudit.source.syntax import Definition, dotted, identifiers, last_name, source_text
+from bufaudit.source.values import NOTHING, Value
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from bufaudit.source.facts import EffectKind, Guard, Origin, StateKind
+    from bufaudit.source.syntax import Places
+
+_LONGEST_DOC = 1000
+_LONGEST_WORD = 60
+_SAVERS = frozenset(
+    {"save", "save_file", "save_model", "save_pretrained", "dcp_save", "async_save", "xser_save"}
+)
+_LOADS = frozenset(
+    {
+        "load_state_dict",
+        "_load_from_state_dict",
+        "set_model_state_dict",
+        "load_model",
+        "load_weights",
+        "to_empty",
+    }
+)
+_MODULE_WRAPPERS = frozenset(
+    {"deepcopy", "copy", "DistributedDataParallel", "DDP", "DataParallel", "compile",
+    "FullyShardedDataParallel", "FSDP",
+     "unwrap_model", "convert_sync_batchnorm"}
+)  # fmt: skip
+_MODULE_METHODS = frozenset(
+    {
+        "to",
+        "cuda",
+        "cpu",
+        "eval",
+        "train",
+        "half",
+        "float",
+        "bfloat16",
+        "requires_grad_",
+        "to_empty",
+        "double",
+        "share_memory",
+    }
+)
+_GROWERS = frozenset({"append", "add", "extend", "insert", "update", "setdefault", "put", "appendleft"})
+
+
+def read_function(
+    body: Sequence[ast.stmt],
+    definition: Definition | None,
+    *,
+    name: str,
+    class_name: str | None,
+    attribute_types: Mapping[str, str],
+    places: Places,
+    closure: Mapping[str, Value] | None = None,
+) -> tuple[Function, ...]:
+    """A function and the functions nested in it, those left out in which nothing happens to state.
+
+    `definition` is None for a module's own code; `attribute_types` maps `self.x` to the class that it is made
+    from.
+    """
+    reader = _Reader(name, class_name, attribute_types, places, dict(closure or {}))
+    parameters: tuple[str, ...] = ()
+    if definition is not None:
+        arguments = definition.args
+        parameters = tuple(a.arg for a in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs))
+        for parameter in parameters:
+            reader.names.pop(parameter, None)
+    reader.read_block(body)
+    nested = []
+    for inner in reader.inner:
+        nested += read_function(
+            inner.body,
+            inner,
+            name=f"{name}.{inner.name}" if definition is not None else inner.name,
+            class_name=class_name,
+            attribute_types=attribute_types,
+            places=places,
+            closure={key: NOTHING for key, value in reader.names.items() if value.kind == "other"},
+        )
+    if not (reader.walks or reader.calls):
+        return tuple(nested)
+    own = Function(
+        name=name,
+        class_name=class_name,
+        line=definition.lineno if definition else 1,
+        end_line=(definition.end_lineno or definition.lineno) if definition else (body[-1].end_lineno or 1),
+        doc=(ast.get_docstring(definition) or "")[:_LONGEST_DOC] if definition else "",
+        parameters=parameters,
+        words=_words(body),
+        walks=tuple(reader.walks),
+        effects=tuple(reader.effects),
+        calls=tuple(reader.calls),
+    )
+    return (own, *nested)
+
+
+def _words(body: Iterable[ast.stmt]) -> frozenset[str]:
+    found = set()
+    for statement in body:
+        for word in identifiers(statement):
+            if len(word) <= _LONGEST_WORD and (
+                word in vocabulary.RANK_SYNC
+                or vocabulary.ADAPTER.search(word)
+                or vocabulary.speaks_of_statistics(word)
+            ):
+                found.add(word)
+        for node in ast.walk(statement):
+            if isinstance(node, ast.Call) and "buffer" in (called := last_name(dotted(node.func))).lower():
+                found.add(called)
+    return frozenset(found)
+
+
+def constructed_type(node: ast.expr, types: Mapping[str, str]) -> str | None:
+    """The class that an expression makes an object of, seen through wrappers and chained module methods."""
+    match node:
+        case ast.Call(func=ast.Attribute(value=inner, attr=method)) if method in _MODULE_METHODS:
+            return constructed_type(inner, types)
+        case ast.Call(func=function, args=[first, *_]) if last_name(dotted(function)) in _MODULE_WRAPPERS:
+            return constructed_type(first, types)
+        case ast.Call(func=ast.Name() | ast.Attribute() as function):
+            name = dotted(function)
+            return name if last_name(name)[:1].isupper() and "(" not in name else None
+        case ast.Name() | ast.Attribute():
+            return types.get(dotted(node))
+    return None
+
+
+class _Reader:
+    """The state of reading one function."""
+
+    def __init__(
+        self,
+        function_name: str,
+        class_name: str | None,
+        attribute_types: Mapping[str, str],
+        places: Places,
+        names: dict[str, Value],
+    ) -> None:
+        self.function_name = function_name
+        self.class_name = class_name
+        self.attribute_types = attribute_types
+        self.places = places
+        self.names = names
+        self.types: dict[str, str] = dict(attribute_types)
+        self.walks: list[Walk] = []
+        self.effects: list[Effect] = []
+        self.calls: list[Call] = []
+        self.inner: list[Definition] = []
+        self._guards: list[frozenset[Guard]] = []
+        self._saved: dict[str, int] = {}
+        self._assigned_from: dict[str, str] = {}
+        self._statement: ast.stmt = ast.Pass()
+
+    # Statements
+
+    def read_block(self, body: Sequence[ast.stmt]) -> None:
+        """Read statements in order; an early exit's condition guards what follows it in the same block."""
+        depth = len(self._guards)
+        for statement in body:
+            self._statement = statement
+            self._read_statement(statement)
+            if isinstance(statement, ast.If) and _leaves(statement.body) and not statement.orelse:
+                self._guards.append(self._branch_guards(statement.test, taken=False))
+        del self._guards[depth:]
+
+    def _read_statement(self, statement: ast.stmt) -> None:
+        match statement:
+            case ast.FunctionDef() | ast.AsyncFunctionDef():
+                self.inner.append(statement)
+            case ast.ClassDef():
+                pass
+            case ast.Assign():
+                value = self._evaluate(statement.value)
+                for target in statement.targets:
+                    self._assign(target, value, statement.value)
+            case ast.AnnAssign(value=ast.expr() as assigned):
+                self._assign(statement.target, self._evaluate(assigned), assigned)
+            case ast.AugAssign():
+                self._augment(statement)
+            case ast.For() | ast.AsyncFor():
+                self._bind(statement.target, self._evaluate(statement.iter))
+                self.read_block(statement.body)
+                self.read_block(statement.orelse)
+            case ast.While():
+                self._evaluate(statement.test)
+                self.read_block(statement.body)
+                self.read_block(statement.orelse)
+            case ast.If():
+                self._read_if(statement)
+            case ast.With() | ast.AsyncWith():
+                for item in statement.items:
+                    value = self._evaluate(item.context_expr)
+                    if item.optional_vars is not None:
+                        self._assign(item.optional_vars, value, item.context_expr)
+                self.read_block(statement.body)
+            case ast.Try() | ast.TryStar():
+                for block in (statement.body, *(handler.body for handler in statement.handlers)):
+                    self.read_block(block)
+                self.read_block(statement.orelse)
+                self.read_block(statement.finalbody)
+            case ast.Match():
+                self._evaluate(statement.subject)
+                for case in statement.cases:
+                    self.read_block(case.body)
+            case ast.Return(value=ast.expr() as returned):
+                self._hand_out(self._evaluate(returned), returned, "return")
+            case ast.Expr():
+                self._evaluate(statement.value, used=False)
+            case _:
+                for child in ast.iter_child_nodes(statement):
+                    if isinstance(child, ast.expr):
+                        self._evaluate(child)
+
+    def _read_if(self, statement: ast.If) -> None:
+        self._evaluate(statement.test)
+        before = dict(self.names)
+        self._guards.append(self._branch_guards(statement.test, taken=True))
+        self.read_block(statement.body)
+        self._guards.pop()
+        after_body = self.names
+        self.names = before
+        self._guards.append(self._branch_guards(statement.test, taken=False))
+        self.read_block(statement.orelse)
+        self._guards.pop()
+        merged = dict(self.names)
+        for key, value in after_body.items():
+            merged[key] = values.union(value, merged[key]) if key in merged else value
+        self.names = merged
+
+    def _branch_guards(self, test: ast.expr, *, taken: bool) -> frozenset[Guard]:
+        guards = guards_of(test)
+        return guards | {"rank"} if one_rank(test) is taken else guards
+
+    # Names
+
+    def _assign(self, target: ast.expr, value: Value, source: ast.expr) -> None:
+        match target:
+            case ast.Name():
+                self.names[target.id] = value
+                self._assigned_from[target.id] = source_text(source)
+                made = constructed_type(source, self.types)
+                self.types.pop(target.id, None)
+                if made:
+                    self.types[target.id] = made
+                self._keep(target.id, value, target)
+            case ast.Tuple() | ast.List():
+                self._bind(target, value)
+            case ast.Starred():
+                self._assign(target.value, value, source)
+            case ast.Attribute():
+                self._assign_attribute(target, value)
+            case ast.Subscript():
+                self._assign_item(target, value)
+
+    def _bind(self, target: ast.expr, iterable: Value) -> None:
+        """Bind what iterating over a value gives, or unpack a tuple."""
+        item = iterable
+        if iterable.kind in ("iterable", "map"):
+            item = iterable.item or NOTHING
+            if iterable.kind == "map":
+                named = values.name(iterable.walks)
+                unpacked = isinstance(target, ast.Tuple) and len(target.elts) == 2
+                item = Value("tuple", iterable.walks, elements=(named, item)) if unpacked else named
+        if not isinstance(target, ast.Tuple | ast.List):
+            self._assign(target, item, target)
+            return
+        elements: Sequence[Value] = item.elements
+        if len(elements) != len(target.elts):
+            whole = values.tensors_in(item)
+            elements = [whole] * len(target.elts)
+        for element, value in zip(target.elts, elements, strict=True):
+            if isinstance(element, ast.Tuple | ast.List):
+                self._bind(element, value)
+            else:
+                self._assign(element, value, element)
+
+    def _keep(self, container: str, value: Value, node: ast.expr) -> None:
+        """A container built here gets a name: that stores the tensors in it."""
+        held = values.tensors_in(value)
+        if value.fresh and held.kind == "tensor":
+            self._effect("store", node, held, held, container)
+
+    def _assign_attribute(self, target: ast.Attribute, value: Value) -> None:
+        owner = self._evaluate(target.value)
+        stored = values.tensors_in(value)
+        if owner.kind == "tensor" and owner.alias:
+            if target.attr == "data":
+                self._effect("write", target, owner, value, "data")
+            elif target.attr not in vocabulary.GRADIENTS and target.attr != "requires_grad":
+                self._effect("mark", target, owner, NOTHING, target.attr)
+            return
+        text = dotted(target)
+        self.names[text] = value
+        self._keep(text, value, target)
+        if stored.kind == "tensor" and "parameter" in value.origins:
+            self._effect("assign", target, stored, value, text)
+
+    def _assign_item(self, target: ast.Subscript, value: Value) -> None:
+        container = self._evaluate(target.value)
+        key = self._evaluate(target.slice)
+        text = dotted(target.value)
+        stored = values.tensors_in(value)
+        if last_name(text) in vocabulary.STATE_ATTRIBUTES:
+            if stored.kind == "tensor" or key.kind == "name":
+                self._effect("assign", target, values.union(stored, replace(key, kind="tensor")), value, text)
+        elif container.kind == "tensor" and container.alias:
+            self._effect("write", target, container, value, text)
+        elif container.kind == "map" and not container.fresh and "saved" not in self._kinds(container):
+            self._effect("write", target, replace(container, kind="tensor"), value, text)
+        elif stored.kind == "tensor":
+            keyed = key.kind == "name" and bool(key.walks & stored.walks)
+            origins = stored.origins | {"keyed"} if keyed else stored.origins
+            self._effect("store", target, stored, replace(stored, origins=origins), text)
+            base = text.removesuffix("[]")
+            if base in self.names and self.names[base].kind == "other":
+                self.names[base] = replace(
+                    values.mapping(stored.walks, stored.origins, alias=False), fresh=True
+                )
+        elif key.kind == "name" and self._kinds(key) == {"shapes"}:
+            self._effect("store", target, replace(key, kind="tensor"), NOTHING, text)
+
+    def _augment(self, statement: ast.AugAssign) -> None:
+        value = self._evaluate(statement.value)
+        target = self._evaluate(statement.target)
+        if target.kind == "tensor" and target.alias:
+            mixed = replace(values.union(values.tensors_in(value), NOTHING), kind="tensor")
+            self._effect(
+                "write", statement, target, replace(mixed, origins=mixed.origins | {"arithmetic"}), "augment"
+            )
+        elif target.kind in ("iterable", "map", "other") and isinstance(statement.target, ast.Name):
+            held = values.tensors_in(value)
+            if held.kind == "tensor":
+                self.names[statement.target.id] = values.union(target, value)
+                self._effect("store", statement, held, held, statement.target.id)
+
+    def _hand_out(self, value: Value, node: ast.expr, target: str) -> None:
+        held = values.tensors_in(value)
+        if held.kind == "tensor" and (value.fresh or target == "yield"):
+            self._effect("store", node, held, held, target)
+
+    # Expressions
+
+    def _evaluate(self, node: ast.expr, *, used: bool = True) -> Value:
+        match node:
+            case ast.Name():
+                return self.names.get(node.id) or self._by_name(node.id, node)
+            case ast.Attribute():
+                return self._attribute(node)
+            case ast.Call():
+                return self._call(node, used=used)
+            case ast.Subscript():
+                return self._subscript(node)
+            case ast.NamedExpr():
+                value = self._evaluate(node.value)
+                self._assign(node.target, value, node.value)
+                return value
+            case ast.Await() | ast.Starred():
+                return self._evaluate(node.value, used=used)
+            case ast.Yield(value=ast.expr() as yielded):
+                self._hand_out(self._evaluate(yielded), node, "yield")
+                return NOTHING
+            case ast.IfExp():
+                self._evaluate(node.test)
+                self._guards.append(self._branch_guards(node.test, taken=True))
+                chosen = self._evaluate(node.body)
+                self._guards.pop()
+                return values.union(chosen, self._evaluate(node.orelse))
+            case ast.BinOp():
+                return self._arithmetic(node)
+            case ast.Compare():
+                return self._compare(node)
+            case ast.BoolOp():
+                return values.union(*[self._evaluate(operand) for operand in node.values])
+            case ast.Tuple():
+                elements = tuple(self._evaluate(element) for element in node.elts)
+                walks = frozenset[int]().union(*(element.walks for element in elements))
+                return Value("tuple", walks, elements=elements, fresh=bool(walks))
+            case ast.List() | ast.Set():
+                items = [self._evaluate(element) for element in node.elts]
+                return _fresh_iterable(values.union(*items)) if items else NOTHING
+            case ast.Dict():
+                return self._dictionary(node)
+            case ast.ListComp() | ast.SetComp() | ast.GeneratorExp() | ast.DictComp():
+                return self._comprehension(node)
+            case ast.Lambda():
+                return NOTHING
+            case ast.FormattedValue() | ast.JoinedStr():
+                parts = [
+                    self._evaluate(child)
+                    for child in ast.iter_child_nodes(node)
+                    if isinstance(child, ast.expr)
+                ]
+                return values.union(*[part for part in parts if part.kind == "name"])
+            case _:
+                for child in ast.iter_child_nodes(node):
+                    if isinstance(child, ast.expr):
+                        self._evaluate(child)
+                return NOTHING
+
+    def _by_name(self, text: str, node: ast.expr) -> Value:
+        """A variable that nothing here assigned: a checkpoint, if it is named like one."""
+        if vocabulary.SHAPES_NAME.search(text):
+            return self._saved_state(text, node, "shapes")
+        if vocabulary.CHECKPOINT_NAME.search(text) and not vocabulary.NO_MODULE.search(text):
+            return self._saved_state(text, node, "saved")
+        return NOTHING
+
+    def _saved_state(self, text: str, node: ast.expr, kind: StateKind) -> Value:
+        if text not in self._saved:
+            self._saved[text] = self._walk(kind, text, None, node)
+        return values.mapping(frozenset({self._saved[text]}), frozenset({"checkpoint"}), alias=False)
+
+    def _attribute(self, node: ast.Attribute) -> Value:
+        text = dotted(node)
+        if text in self.names:
+            return self.names[text]
+        owner = self._evaluate(node.value)
+        if node.attr in vocabulary.STATE_ATTRIBUTES:
+            walk = self._walk(vocabulary.STATE_ATTRIBUTES[node.attr], *self._module(node.value), node)
+            return values.mapping(frozenset({walk}), frozenset({"raw"}), alias=True)
+        if owner.kind == "tensor":
+            if node.attr in vocabulary.SHARDED_ATTRIBUTES and self._kinds(owner) & {"state_dict", "saved"}:
+                self._effect("attribute", node, owner, NOTHING, node.attr)
+            if node.attr in vocabulary.GRADIENTS:
+                return replace(owner, alias=False, origins=frozenset({"gradient"}))
+            if node.attr in vocabulary.NO_TENSOR:
+                return NOTHING
+            return owner if node.attr in vocabulary.ALIASES else replace(owner, alias=False)
+        if owner.kind == "other" and text:
+            return self._by_name(text, node)
+        return NOTHING
+
+    def _subscript(self, node: ast.Subscript) -> Value:
+        container = self._evaluate(node.value)
+        key = self._evaluate(node.slice)
+        return self._look_up(node, container, key)
+
+    def _look_up(self, node: ast.expr, container: Value, key: Value) -> Value:
+        if container.kind == "map":
+            kinds = self._kinds(container)
+            if key.kind in ("name", "tuple") and "parameters" in kinds and "saved" in self._kinds(key):
+                self._effect(
+                    "lookup", node, replace(container, kind="tensor"), replace(key, kind="tensor"), "[]"
+                )
+            return container.item or NOTHING
+        if container.kind == "tensor":
+            return container
+        if container.kind == "iterable":
+            return container.item or NOTHING
+        if container.kind == "tuple":
+            return values.union(*container.elements)
+        return NOTHING
+
+    def _arithmetic(self, node: ast.BinOp) -> Value:
+        left, right = self._evaluate(node.left), self._evaluate(node.right)
+        if isinstance(node.op, ast.Sub) and self._names_missing(node, left, right):
+            return NOTHING
+        both = values.union(left, right)
+        if "tensor" in (left.kind, right.kind):
+            return replace(both, kind="tensor", alias=False, origins=both.origins | {"arithmetic"})
+        if "iterable" in (left.kind, right.kind) and isinstance(node.op, ast.Add):
+            return replace(both, kind="iterable")
+        if "map" in (left.kind, right.kind) and isinstance(node.op, ast.BitOr):
+            return replace(both, kind="map", fresh=True)
+        return both if both.kind == "name" else NOTHING
+
+    def _names_missing(self, node: ast.expr, left: Value, right: Value) -> bool:
+        if "parameters" in self._kinds(left) and {"saved"} & self._kinds(right):
+            self._effect("missing", node, replace(left, kind="tensor"), replace(right, kind="tensor"), "-")
+            return True
+        return False
+
+    def _compare(self, node: ast.Compare) -> Value:
+        left = self._evaluate(node.left)
+        others = [self._evaluate(comparator) for comparator in node.comparators]
+        if (
+            isinstance(node.ops[0], ast.NotIn)
+            and left.kind == "name"
+            and others[0].kind in ("map", "iterable")
+        ):
+            self._names_missing(node, left, others[0])
+        return NOTHING
+
+    def _dictionary(self, node: ast.Dict) -> Value:
+        merged = []
+        for key, item in zip(node.keys, node.values, strict=True):
+            value = self._evaluate(item)
+            if key is None:
+                merged.append(value)
+                continue
+            self._evaluate(key)
+            held = values.tensors_in(value)
+            if held.kind == "tensor":
+                merged.append(Value("map", held.walks, held.origins, item=held))
+        found = values.union(*merged)
+        return replace(found, kind="map", fresh=True) if found != NOTHING else NOTHING
+
+    def _comprehension(self, node: ast.ListComp | ast.SetComp | ast.GeneratorExp | ast.DictComp) -> Value:
+        before = dict(self.names)
+        depth = len(self._guards)
+        for generator in node.generators:
+            self._bind(generator.target, self._evaluate(generator.iter))
+            for test in generator.ifs:
+                self._evaluate(test)
+                self._guards.append(guards_of(test))
+        if isinstance(node, ast.DictComp):
+            key = self._evaluate(node.key)
+            item = self._evaluate(node.value)
+            held = values.tensors_in(item)
+            result = NOTHING
+            if held.kind == "tensor":
+                keyed: frozenset[Origin] = frozenset({"keyed"} if key.walks & held.walks else ())
+                held = replace(held, origins=held.origins | keyed)
+                result = Value("map", held.walks, held.origins, fresh=True, item=held)
+        else:
+            item = self._evaluate(node.elt)
+            result = _fresh_iterable(item)
+        if result.fresh and self._guards[depth:]:
+            self._effect_on_filtered(result, node)
+            result = replace(result, fresh=False)
+        del self._guards[depth:]
+        self.names = before
+        return result
+
+    def _effect_on_filtered(self, result: Value, node: ast.expr) -> None:
+        """A filtered comprehension stores what it lets through, whatever name it then gets."""
+        held = values.tensors_in(result)
+        if held.kind == "tensor":
+            self._effect("store", node, held, held, self._assignment_target())
+
+    def _assignment_target(self) -> str:
+        match self._statement:
+            case ast.Assign(targets=[target]):
+                return dotted(target)
+            case ast.AnnAssign(target=target):
+                return dotted(target)
+            case ast.Return():
+                return "return"
+        return "comprehension"
+
+    # Calls
+
+    def _call(self, node: ast.Call, *, used: bool) -> Value:
+        callee = dotted(node.func)
+        method = last_name(callee) or (node.func.attr if isinstance(node.func, ast.Attribute) else "")
+        walked = self._walk_call(node, method)
+        if walked is not None:
+            return walked
+        owner = self._evaluate(node.func.value) if isinstance(node.func, ast.Attribute) else NOTHING
+        arguments = [self._evaluate(argument) for argument in node.args]
+        keywords = {keyword.arg or "**": self._evaluate(keyword.value) for keyword in node.keywords}
+        self._record_call(node, callee, method, arguments, used=used)
+        if owner.kind == "tensor":
+            return self._tensor_method(node, method, owner, arguments, keywords)
+        if owner.kind in ("map", "iterable", "tuple"):
+            inside = self._container_method(node, method, callee, owner, arguments)
+            if inside is not None:
+                return inside
+        return self._function_call(node, callee, method, arguments, keywords)
+
+    def _walk_call(self, node: ast.Call, method: str) -> Value | None:
+        kind = vocabulary.WALKS.get(method)
+        if kind is not None and isinstance(node.func, ast.Attribute) and len(node.args) <= 2:
+            receiver = source_text(node.func.value)
+            if vocabulary.NO_MODULE.search(receiver):
+                return NOTHING
+            if self._evaluate(node.func.value).kind == "tensor":
+                return None
+            walk = frozenset({self._walk(kind, *self._module(node.func.value), node)})
+            if method == "state_dict":
+                return values.mapping(walk, frozenset({"state"}), alias=True)
+            named = values.pairs if method in vocabulary.NAMED_WALKS else values.tensors
+            return named(walk, frozenset({"raw"}), alias=True)
+        if method in vocabulary.STATE_DICT_FUNCTIONS and node.args:
+            walk = frozenset({self._walk("state_dict", *self._module(node.args[0]), node)})
+            return values.mapping(walk, frozenset({"state"}), alias=True)
+        if vocabulary.CHECKPOINT_READERS.search(dotted(node.func)):
+            for argument in node.args:
+                self._evaluate(argument)
+            return self._saved_state(source_text(node.func), node, "saved")
+        return None
+
+    def _tensor_method(
+        self, node: ast.Call, method: str, owner: Value, arguments: list[Value], keywords: Mapping[str, Value]
+    ) -> Value:
+        inputs = values.union(*map(values.tensors_in, [*arguments, *keywords.values()]))
+        if method.endswith("_") and not method.startswith("__") and method != "requires_grad_":
+            if owner.alias:
+                value = replace(inputs, kind="tensor")
+                if method not in vocabulary.COPIES:
+                    value = replace(value, origins=value.origins | {"arithmetic"})
+                if method in vocabulary.INITS:
+                    value = replace(value, origins=value.origins | {"other"})
+                self._effect("write", node, owner, value, method)
+            return values.union(owner, replace(inputs, alias=False)) if inputs != NOTHING else owner
+        if method in vocabulary.NO_TENSOR:
+            return NOTHING
+        if method in vocabulary.ALIASES:
+            return owner
+        origins: frozenset[Origin] = owner.origins - {"raw"}
+        text = " ".join(source_text(argument) for argument in [*node.args, *(k.value for k in node.keywords)])
+        if "meta" in text and method in vocabulary.MOVES:
+            origins |= {"meta"}
+        elif method in vocabulary.CASTS or (method == "to" and "dtype" in text and "device" not in text):
+            origins |= {"cast"}
+        elif method in vocabulary.MOVES:
+            origins |= {"moved"}
+        else:
+            origins |= {"copied"}
+        result = replace(owner, alias=False, origins=origins)
+        return values.union(result, replace(inputs, alias=False)) if inputs != NOTHING else result
+
+    def _container_method(
+        self, node: ast.Call, method: str, callee: str, owner: Value, arguments: list[Value]
+    ) -> Value | None:
+        held = owner.item or NOTHING
+        match method:
+            case "items" if owner.kind == "map":
+                item = Value("tuple", owner.walks, elements=(values.name(owner.walks), held))
+                return Value("iterable", owner.walks, owner.origins, item=item)
+            case "values" if owner.kind == "map":
+                return Value("iterable", owner.walks, owner.origins, item=held)
+            case "keys" if owner.kind == "map":
+                return Value("iterable", owner.walks, item=values.name(owner.walks))
+            case "get" | "pop" | "get_tensor" | "get_slice" if arguments:
+                return self._look_up(node, owner, arguments[0])
+            case "copy":
+                return owner
+            case "difference" if arguments:
+                self._names_missing(node, owner, arguments[0])
+                return NOTHING
+        if method in _GROWERS:
+            return self._grow(node, callee, owner, arguments)
+        return None
+
+    def _grow(self, node: ast.Call, callee: str, owner: Value, arguments: list[Value]) -> Value | None:
+        added = values.union(*map(values.tensors_in, arguments))
+        if added.kind != "tensor":
+            return None
+        container = callee.rpartition(".")[0]
+        self._effect("store", node, added, added, container)
+        if container in self.names:
+            bigger = values.union(self.names[container], _fresh_iterable(values.union(*arguments)))
+            self.names[container] = replace(bigger, fresh=False)
+        return NOTHING
+
+    def _function_call(
+        self, node: ast.Call, callee: str, method: str, arguments: list[Value], keywords: Mapping[str, Value]
+    ) -> Value:
+        everything = [*arguments, *keywords.values()]
+        first = arguments[0] if arguments else NOTHING
+        if method in ("zip", "zip_longest", "zip_equal"):
+            columns = tuple(_items(argument) for argument in arguments)
+            walks = frozenset[int]().union(*(column.walks for column in columns))
+            return (
+                Value("iterable", walks, item=Value("tuple", walks, elements=columns)) if walks else NOTHING
+            )
+        if method == "enumerate":
+            return Value(
+                "iterable", first.walks, item=Value("tuple", first.walks, elements=(NOTHING, _items(first)))
+            )
+        if method in ("chain", "from_iterable"):
+            return values.union(*arguments)
+        if method in ("dict", "OrderedDict") and first != NOTHING:
+            pair = _items(first)
+            held = pair.elements[1] if len(pair.elements) == 2 else values.tensors_in(first)
+            return Value("map", first.walks, held.origins, item=held)
+        if method in (
+            "list",
+            "tuple",
+            "sorted",
+            "reversed",
+            "iter",
+            "set",
+            "frozenset",
+            "tqdm",
+            "track",
+            "deque",
+        ):
+            return (
+                first
+                if first.kind != "map"
+                else Value("iterable", first.walks, item=values.name(first.walks))
+            )
+        if method == "filter" and len(arguments) == 2:
+            self._guards.append(guards_of(node.args[0]))
+            self._effect("store", node, values.tensors_in(arguments[1]), NOTHING, "filter")
+            self._guards.pop()
+            return NOTHING
+        if method == "next":
+            return NOTHING
+        if method in (
+            "str",
+            "len",
+            "isinstance",
+            "hasattr",
+            "id",
+            "type",
+            "print",
+            "repr",
+            "sum",
+            "any",
+            "all",
+            "max",
+            "min",
+        ):
+            return NOTHING
+        if method == "getattr" and len(node.args) >= 2:
+            return self._getattr(node, first)
+        if method == "setattr" and len(arguments) == 3:
+            self._set_attribute(node, arguments)
+            return NOTHING
+        if method in ("discard", "remove") and first.kind == "name":
+            self._effect("settle", node, replace(first, kind="tensor"), NOTHING, callee.rpartition(".")[0])
+            return NOTHING
+        if method == "Parameter" and first != NOTHING:
+            held = values.tensors_in(first)
+            return (
+                replace(held, alias=False, origins=held.origins | {"parameter"})
+                if held != NOTHING
+                else NOTHING
+            )
+        if method in _GROWERS and isinstance(node.func, ast.Attribute):
+            self._grow_other(node, dotted(node.func.value), arguments)
+            return NOTHING
+        passed = values.union(
+            *(found for found in map(values.tensors_in, everything) if found.kind == "tensor")
+        )
+        named = values.union(*(value for value in everything if value.kind == "name"))
+        if passed.kind == "tensor" or named.kind == "name":
+            return self._pass(node, callee, passed, named)
+        if method in _MODULE_WRAPPERS and first != NOTHING:
+            return first
+        return NOTHING
+
+    def _pass(self, node: ast.Call, callee: str, passed: Value, named: Value) -> Value:
+        subject = passed if passed.kind == "tensor" else replace(named, kind="tensor")
+        origins = passed.origins
+        texts = [source_text(argument) for argument in [*node.args, *(k.value for k in node.keywords)]]
+        if any(text in ("'meta'", "torch.device('meta')") for text in texts):
+            origins |= {"meta"}
+        self._effect("pass", node, subject, replace(passed, origins=origins), callee)
+        if passed.kind != "tensor":
+            return named if named.kind == "name" else NOTHING
+        shared = last_name(callee) in ("cast", "deepcopy", "clone")
+        return (
+            replace(passed, alias=False, fresh=False, origins=(passed.origins - {"raw"}) | {"copied"})
+            if not shared
+            else passed
+        )
+
+    def _grow_other(self, node: ast.Call, container: str, arguments: list[Value]) -> None:
+        added = values.union(*map(values.tensors_in, arguments))
+        if added.kind != "tensor" or not container:
+            return
+        self._effect("store", node, added, added, container)
+        if container in self.names and self.names[container] == NOTHING:
+            self.names[container] = replace(_fresh_iterable(values.union(*arguments)), fresh=False)
+
+    def _getattr(self, node: ast.Call, owner: Value) -> Value:
+        attribute = node.args[1]
+        if (
+            owner.kind == "tensor"
+            and isinstance(attribute, ast.Constant)
+            and isinstance(attribute.value, str)
+        ):
+            if attribute.value in vocabulary.ALIASES:
+                return owner
+            return NOTHING
+        return NOTHING
+
+    def _set_attribute(self, node: ast.Call, arguments: list[Value]) -> None:
+        owner, _, value = arguments
+        held = values.tensors_in(value)
+        if owner.kind == "tensor" and owner.alias:
+            attribute = node.args[1]
+            target = (
+                attribute.value
+                if isinstance(attribute, ast.Constant) and isinstance(attribute.value, str)
+                else "{}"
+            )
+            kind: EffectKind = "write" if target == "data" else "mark"
+            self._effect(kind, node, owner, value if target == "data" else NOTHING, target)
+        elif held.kind == "tensor":
+            self._effect("assign", node, held, value, "setattr")
+
+    def _record_call(
+        self, node: ast.Call, callee: str, method: str, arguments: list[Value], *, used: bool
+    ) -> None:
+        averages = bool(vocabulary.AVERAGERS.search(callee)) and any(argument.walks for argument in arguments)
+        if not (
+            averages
+            or method in _LOADS
+            or method in vocabulary.COLLECTIVES
+            or method in vocabulary.RANK_SYNC
+            or (method in _SAVERS and any(argument.walks for argument in arguments))
+            or (vocabulary.ENGINE_SYNC.search(callee) and any(argument.walks for argument in arguments))
+        ):
+            return
+        texts = tuple(source_text(argument) for argument in node.args)
+        keywords = tuple((keyword.arg or "**", source_text(keyword.value)) for keyword in node.keywords)
+        first = (
+            node.args[0]
+            if node.args
+            else next((k.value for k in node.keywords if k.arg == "state_dict"), None)
+        )
+        self.calls.append(
+            Call(
+                callee=callee or method,
+                arguments=texts,
+                keywords=keywords,
+                walks=tuple(tuple(sorted(argument.walks)) for argument in arguments),
+                origin=self._assigned_from.get(first.id, "")
+                if isinstance(first, ast.Name)
+                else source_text(first),
+                used=used,
+                place=self.places.of(node, self._statement),
+                guards=self._current_guards(),
+            )
+        )
+
+    # Facts
+
+    def _module(self, node: ast.expr) -> tuple[str, str | None]:
+        """A module's source text and the class that it is made from, where the code around says so."""
+        text = source_text(node)
+        if text == "self" and self.class_name:
+            return text, self.class_name
+        return text, constructed_type(node, self.types)
+
+    def _walk(self, kind: StateKind, receiver: str, receiver_type: str | None, node: ast.expr) -> int:
+        self.walks.append(Walk(kind, receiver, receiver_type, self.places.of(node, self._statement)))
+        return len(self.walks) - 1
+
+    def _kinds(self, value: Value) -> set[StateKind]:
+        return {self.walks[index].kind for index in value.walks if index < len(self.walks)}
+
+    def _current_guards(self) -> frozenset[Guard]:
+        return frozenset().union(*self._guards) if self._guards else frozenset()
+
+    def _effect(
+        self, kind: EffectKind, node: ast.expr | ast.stmt, on: Value, value: Value, target: str
+    ) -> None:
+        if not on.walks:
+            return
+        origins: frozenset[Origin] = value.origins
+        if kind == "write" and not value.walks and "arithmetic" not in origins:
+            origins |= {"other"}
+        self.effects.append(
+            Effect(
+                kind=kind,
+                place=self.places.of(node, self._statement),
+                walks=tuple(sorted(on.walks)),
+                sources=tuple(sorted(value.walks)),
+                target=target,
+                origins=origins,
+                guards=self._current_guards(),
+            )
+        )
+
+
+def _leaves(body: Sequence[ast.stmt]) -> bool:
+    return bool(body) and isinstance(body[-1], ast.Continue | ast.Return | ast.Raise | ast.Break)
+
+
+def _items(iterable: Value) -> Value:
+    if iterable.kind == "map":
+        return values.name(iterable.walks)
+    return (iterable.item or NOTHING) if iterable.kind == "iterable" else NOTHING
+
+
+def _fresh_iterable(item: Value) -> Value:
+    if not item.walks:
+        return NOTHING
+    return Value("iterable", item.walks, item.origins, fresh=True, item=item)

@@ -1,0 +1,324 @@
+"""The statements of a class or function that register a buffer, in every form that PyTorch knows."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Literal
+
+from bufaudit.source.facts import RegistrationFact
+from bufaudit.source.syntax import Definition, constant_string, dotted, last_name, name_pattern, source_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from bufaudit.source.syntax import Places
+
+#: Words without one of which no statement registers a buffer; aliases of `Buffer` come on top.
+WORDS = ("register_buffer", "Buffer(", "_buffers")
+
+How = Literal["register_buffer", "nn.Buffer", "setattr", "_buffers"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Context:
+    """Where a statement stands: under which conditions, and which literal values its loop variables take."""
+
+    conditions: tuple[str, ...] = ()
+    literals: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    buffers: Mapping[str, ast.Call] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class RegistrationReader:
+    """Reads registrations in one file; `buffer_names` are the dotted names that stand for `torch.nn.Buffer`."""
+
+    places: Places
+    buffer_names: frozenset[str]
+
+    def of_class(self, node: ast.ClassDef, qualified_name: str) -> Iterator[RegistrationFact]:
+        """What the methods of a class register, those of nested classes not included."""
+        methods = [child for child in node.body if isinstance(child, Definition)]
+        found = [(method, fact) for method in methods for fact in self.of_function(method, qualified_name)]
+        if all(method.name == "__init__" for method, _ in found):
+            yield from (fact for _, fact in found)
+            return
+        built = _reached_from_init(methods)
+        for method, fact in found:
+            if method.name not in built:
+                late = f"{method.name}() is called"
+                fact = replace(fact, condition=f"{late} and {fact.condition}" if fact.condition else late)
+            yield from _named_by_callers(fact, method, methods)
+
+    def of_function(self, node: Definition, class_name: str | None) -> Iterator[RegistrationFact]:
+        """What a function registers."""
+        yield from self._block(node.body, class_name, _Context())
+
+    def _block(
+        self, body: Sequence[ast.stmt], class_name: str | None, context: _Context
+    ) -> Iterator[RegistrationFact]:
+        for statement in body:
+            yield from self._statement(statement, class_name, context)
+            match statement:
+                case ast.Assign(targets=[ast.Name(id=name)], value=ast.Constant(value=str(text))):
+                    context = replace(context, literals={**context.literals, name: (text,)})
+                case ast.Assign(targets=[ast.Name(id=name)], value=ast.Call() as call) if self._is_buffer(
+                    call
+                ):
+                    context = replace(context, buffers={**context.buffers, name: call})
+                case ast.If(orelse=[]) if isinstance(
+                    statement.body[-1], ast.Return | ast.Raise | ast.Continue
+                ):
+                    negated = source_text(ast.UnaryOp(ast.Not(), statement.test))
+                    if not isinstance(statement.body[-1], ast.Raise):
+                        context = replace(context, conditions=(*context.conditions, negated))
+
+    def _statement(
+        self, statement: ast.stmt, class_name: str | None, context: _Context
+    ) -> Iterator[RegistrationFact]:
+        match statement:
+            case ast.ClassDef():
+                return
+            case ast.FunctionDef() | ast.AsyncFunctionDef():
+                called = replace(context, conditions=(*context.conditions, f"{statement.name}() is called"))
+                yield from self._block(statement.body, class_name, called)
+            case ast.If():
+                test = source_text(statement.test)
+                yield from self._block(
+                    statement.body, class_name, replace(context, conditions=(*context.conditions, test))
+                )
+                negated = source_text(ast.UnaryOp(ast.Not(), statement.test))
+                yield from self._block(
+                    statement.orelse, class_name, replace(context, conditions=(*context.conditions, negated))
+                )
+            case ast.For() | ast.AsyncFor():
+                literals = {**context.literals, **_loop_literals(statement)}
+                yield from self._block(statement.body, class_name, replace(context, literals=literals))
+                yield from self._block(statement.orelse, class_name, context)
+            case ast.While() | ast.With() | ast.AsyncWith():
+                yield from self._block(statement.body, class_name, context)
+            case ast.Try() | ast.TryStar():
+                yield from self._block(statement.body, class_name, context)
+                for handler in statement.handlers:
+                    conditions = (*context.conditions, f"except {source_text(handler.type)}".strip())
+                    yield from self._block(handler.body, class_name, replace(context, conditions=conditions))
+                yield from self._block(statement.orelse, class_name, context)
+                yield from self._block(statement.finalbody, class_name, context)
+            case ast.Match():
+                for case in statement.cases:
+                    test = f"{source_text(statement.subject)} is {ast.unparse(case.pattern)}"
+                    yield from self._block(
+                        case.body, class_name, replace(context, conditions=(*context.conditions, test))
+                    )
+            case _:
+                yield from self._simple(statement, class_name, context)
+
+    def _simple(
+        self, statement: ast.stmt, class_name: str | None, context: _Context
+    ) -> Iterator[RegistrationFact]:
+        match statement:
+            case ast.Assign(value=value):
+                for target in statement.targets:
+                    yield from self._assignment(statement, target, value, class_name, context)
+            case ast.AnnAssign(target=target, value=ast.expr() as value):
+                yield from self._assignment(statement, target, value, class_name, context)
+            case ast.Expr(value=ast.Call() as call):
+                yield from self._call(statement, call, class_name, context)
+
+    def _call(
+        self, statement: ast.stmt, call: ast.Call, class_name: str | None, context: _Context
+    ) -> Iterator[RegistrationFact]:
+        given = {keyword.arg: keyword.value for keyword in call.keywords if keyword.arg}
+        match call.func:
+            case ast.Attribute(value=receiver, attr="register_buffer"):
+                arguments = dict(zip(("name", "tensor", "persistent"), call.args, strict=False)) | given
+                if "name" in arguments:
+                    yield from self._facts(
+                        statement, call, receiver, arguments["name"], arguments.get("tensor"),
+                        arguments.get("persistent"), "register_buffer", class_name, context,
+                    )  # fmt: skip
+            case ast.Name(id="setattr") if len(call.args) == 3:
+                for condition, buffer in self._buffer_calls(call.args[2], context):
+                    inner = replace(context, conditions=(*context.conditions, *condition))
+                    yield from self._facts(
+                        statement, call, call.args[0], call.args[1], _buffer_value(buffer),
+                        _keyword(buffer, "persistent"), "setattr", class_name, inner,
+                    )  # fmt: skip
+
+    def _assignment(
+        self,
+        statement: ast.stmt,
+        target: ast.expr,
+        value: ast.expr,
+        class_name: str | None,
+        context: _Context,
+    ) -> Iterator[RegistrationFact]:
+        match target:
+            case ast.Tuple() | ast.List() if isinstance(value, ast.Tuple | ast.List):
+                for inner, element in zip(target.elts, value.elts, strict=False):
+                    yield from self._assignment(statement, inner, element, class_name, context)
+            case ast.Attribute(value=receiver, attr=name):
+                for condition, buffer in self._buffer_calls(value, context):
+                    inner_context = replace(context, conditions=(*context.conditions, *condition))
+                    yield from self._facts(
+                        statement, target, receiver, ast.Constant(name), _buffer_value(buffer),
+                        _keyword(buffer, "persistent"), "nn.Buffer", class_name, inner_context,
+                    )  # fmt: skip
+            case ast.Subscript(value=ast.Attribute(value=receiver, attr="_buffers"), slice=key):
+                if name_pattern(key) is not None:
+                    yield from self._facts(
+                        statement, target, receiver, key, value, None, "_buffers", class_name, context
+                    )
+
+    def _facts(
+        self,
+        statement: ast.stmt,
+        node: ast.expr,
+        receiver: ast.expr,
+        name: ast.expr,
+        value: ast.expr | None,
+        persistent: ast.expr | None,
+        how: How,
+        class_name: str | None,
+        context: _Context,
+    ) -> Iterator[RegistrationFact]:
+        for spelled in _names(name, context):
+            yield RegistrationFact(
+                class_name=class_name,
+                receiver=source_text(receiver),
+                name=spelled,
+                persistent=_persistence(persistent),
+                value=source_text(value),
+                how=how,
+                place=self.places.of(node, statement),
+                condition=" and ".join(context.conditions) or None,
+            )
+
+    def _is_buffer(self, call: ast.Call) -> bool:
+        return dotted(call.func) in self.buffer_names
+
+    def _buffer_calls(self, value: ast.expr, context: _Context) -> Iterator[tuple[tuple[str, ...], ast.Call]]:
+        """The `nn.Buffer` calls that an expression may be, each with the condition of its branch."""
+        match value:
+            case ast.Call() if self._is_buffer(value):
+                yield (), value
+            case ast.Name(id=name) if name in context.buffers:
+                yield (), context.buffers[name]
+            case ast.IfExp(test=test, body=body, orelse=orelse):
+                for condition, call in self._buffer_calls(body, context):
+                    yield (source_text(test), *condition), call
+                for condition, call in self._buffer_calls(orelse, context):
+                    yield (source_text(ast.UnaryOp(ast.Not(), test)), *condition), call
+            case ast.NamedExpr(value=inner):
+                yield from self._buffer_calls(inner, context)
+
+
+def _buffer_value(call: ast.Call) -> ast.expr | None:
+    return call.args[0] if call.args else _keyword(call, "data")
+
+
+def _keyword(call: ast.Call, name: str) -> ast.expr | None:
+    return next((keyword.value for keyword in call.keywords if keyword.arg == name), None)
+
+
+def _persistence(node: ast.expr | None) -> bool | str:
+    if node is None:
+        return True
+    if isinstance(node, ast.Constant) and isinstance(node.value, bool):
+        return node.value
+    return source_text(node)
+
+
+def _names(node: ast.expr, context: _Context) -> tuple[str, ...]:
+    """The names that an expression takes: several where it is a loop variable over literals."""
+    literals = context.literals
+    match node:
+        case ast.Name(id=variable) if variable in literals:
+            return literals[variable]
+        case ast.JoinedStr(values=[*parts]):
+            variables = [
+                part.value.id
+                for part in parts
+                if isinstance(part, ast.FormattedValue) and isinstance(part.value, ast.Name)
+            ]
+            if len(variables) == 1 and variables[0] in literals:
+                pattern = name_pattern(node) or "{}"
+                return tuple(pattern.replace("{}", literal) for literal in literals[variables[0]])
+    return (name_pattern(node) or "{}",)
+
+
+def _loop_literals(loop: ast.For | ast.AsyncFor) -> dict[str, tuple[str, ...]]:
+    """For a loop over literal strings, or over literal tuples that start with one: the variable and its values."""
+    source = loop.iter
+    if (
+        isinstance(source, ast.Call)
+        and last_name(dotted(source.func)) == "items"
+        and isinstance(source.func, ast.Attribute)
+    ):
+        source = source.func.value
+    match source:
+        case ast.Dict():
+            firsts = [constant_string(key) for key in source.keys]
+        case ast.Tuple() | ast.List():
+            firsts = [
+                constant_string(
+                    element.elts[0] if isinstance(element, ast.Tuple) and element.elts else element
+                )
+                for element in source.elts
+            ]
+        case _:
+            return {}
+    target = loop.target.elts[0] if isinstance(loop.target, ast.Tuple) and loop.target.elts else loop.target
+    literals = tuple(first for first in firsts if first is not None)
+    if not isinstance(target, ast.Name) or len(literals) != len(firsts) or not literals:
+        return {}
+    return {target.id: literals}
+
+
+def _reached_from_init(methods: Sequence[Definition]) -> frozenset[str]:
+    """The methods that run while an object is built: `__init__` and what it calls on self, at any depth."""
+    calls = {
+        method.name: {
+            node.func.attr
+            for node in ast.walk(method)
+            if isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Attribute)
+            and isinstance(node.func.value, ast.Name)
+            and node.func.value.id == "self"
+        }
+        for method in methods
+    }
+    reached = {"__init__", "__post_init__", "setup"}
+    pending = list(reached)
+    while pending:
+        for name in calls.get(pending.pop(), ()):
+            if name in calls and name not in reached:
+                reached.add(name)
+                pending.append(name)
+    return frozenset(reached)
+
+
+def _named_by_callers(
+    fact: RegistrationFact, method: Definition, methods: Sequence[Definition]
+) -> Iterator[RegistrationFact]:
+    """A method that registers under a name it is given: one fact for each literal that the class itself gives it."""
+    parameters = [argument.arg for argument in method.args.args[1:]]
+    if fact.name != "{}":
+        yield fact
+        return
+    given = []
+    for caller in methods:
+        for node in ast.walk(caller):
+            if isinstance(node, ast.Call) and dotted(node.func) == f"self.{method.name}":
+                arguments = dict(zip(parameters, node.args, strict=False))
+                arguments |= {keyword.arg: keyword.value for keyword in node.keywords if keyword.arg}
+                given += [
+                    text
+                    for value in arguments.values()
+                    if (text := name_pattern(value)) and text.isidentifier()
+                ]
+    if not given:
+        yield replace(fact, condition=fact.condition or "the name is computed")
+        return
+    for name in dict.fromkeys(given):
+        yield replace(fact, name=name, condition=fact.condition)

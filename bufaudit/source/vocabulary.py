@@ -1,0 +1,210 @@
+"""The names by which code speaks of state: which calls walk it, move it, send it, average it."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bufaudit.source.facts import StateKind
+
+#: Methods of a module that walk its state.
+WALKS: dict[str, StateKind] = {
+    "parameters": "parameters",
+    "named_parameters": "parameters",
+    "trainable_parameters": "parameters",
+    "buffers": "buffers",
+    "named_buffers": "buffers",
+    "named_non_persistent_buffers": "buffers",
+    "state_dict": "state_dict",
+}
+#: Those of them that yield pairs of name and tensor.
+NAMED_WALKS = frozenset({"named_parameters", "named_buffers", "named_non_persistent_buffers", "state_dict"})
+#: Attributes of a module that hold its state by name.
+STATE_ATTRIBUTES: dict[str, StateKind] = {"_parameters": "parameters", "_buffers": "buffers"}
+#: Functions whose first argument is a module and whose result is its state dict.
+STATE_DICT_FUNCTIONS = frozenset({"get_model_state_dict", "get_state_dict", "gather_full_state_dict"})
+
+#: Receivers of `.state_dict()` and `.parameters()` that are no modules.
+NO_MODULE = re.compile(
+    r"optim|sched|scaler|sampler|loader|tokenizer|processor|rng|lr_|dataset|timer|metric|loss_scal|inspect|signature|sig\b|"
+    r"grad_norm|clipper|config|callback|state_tracker|meter",
+    re.IGNORECASE,
+)
+
+#: Names of variables that hold a checkpoint's entries.
+CHECKPOINT_NAME = re.compile(
+    r"(^|_|\.)(state_?dicts?|sd|ckpts?|checkpoints?|checkpoint_state|weights?_?(iter\w*|dict|list|map)?|weights|loaded_\w+|"
+    r"pretrained_\w+|saved_\w+|params_to_load|model_state)$|state_?dict$|_sd$|ckpt|checkpoint(_dict|_state|_data)?$",
+    re.IGNORECASE,
+)
+#: Functions that read a checkpoint.
+CHECKPOINT_READERS = re.compile(
+    r"(^|\.)(torch\.load|load_file|safe_load_file|load_safetensors|safetensors\.torch\.load|load_state_dict_from_\w+|"
+    r"load_torch_file|load_checkpoint_file|get_tensor|get_slice|load_url|hf_load|get_\w*state_dict\w*from\w*)$"
+)
+#: Names of maps from a parameter's name to its shape, written down when the state was saved.
+SHAPES_NAME = re.compile(r"(^|_|\.)(param(eter)?_shapes?|name_to_shape|param_names?_and_shapes?)$")
+
+#: In-place operations by which a tensor gets another value.
+COPIES = frozenset({"copy_", "set_", "swap_"})
+MIXES = frozenset(
+    {
+        "add_",
+        "sub_",
+        "mul_",
+        "div_",
+        "lerp_",
+        "addcmul_",
+        "addcdiv_",
+        "copy_",
+        "set_",
+        "_foreach_lerp_",
+        "_foreach_mul_",
+        "_foreach_add_",
+        "_foreach_copy_",
+    }
+)
+INITS = frozenset(
+    {
+        "fill_",
+        "zero_",
+        "normal_",
+        "uniform_",
+        "trunc_normal_",
+        "exponential_",
+        "random_",
+        "bernoulli_",
+        "log_normal_",
+        "cauchy_",
+        "geometric_",
+        "clamp_",
+        "erfinv_",
+    }
+)
+#: Methods that give another view of the same memory.
+ALIASES = frozenset(
+    {
+        "data",
+        "detach",
+        "view",
+        "view_as",
+        "reshape",
+        "flatten",
+        "T",
+        "t",
+        "squeeze",
+        "unsqueeze",
+        "_local_tensor",
+    }
+)
+MOVES = frozenset({"to", "cpu", "cuda", "npu", "xpu", "pin_memory", "to_device"})
+CASTS = frozenset({"half", "bfloat16", "float", "double", "type", "type_as"})
+#: Methods and attributes that give something that is no tensor of state any more.
+NO_TENSOR = frozenset(
+    {
+        "numel", "nelement", "size", "dim", "shape", "dtype", "device", "ndim", "requires_grad",
+        "requires_grad_", "data_ptr", "element_size", "is_floating_point", "is_contiguous", "is_cuda",
+        "is_leaf", "register_hook", "register_post_accumulate_grad_hook", "stride", "storage_offset",
+        "is_meta", "is_sparse", "norm", "abs", "sum", "mean", "std", "isnan", "isinf", "any", "all", "item",
+        "min", "max", "var", "tolist", "square", "pow", "is_complex", "nbytes", "grad_fn", "backward",
+        "retain_grad", "layout", "allclose", "equal", "eq",
+    }
+)  # fmt: skip
+GRADIENTS = frozenset({"grad", "main_grad", "grad_fn", "_grad", "grad_sample", "acc_grad"})
+
+COLLECTIVES = frozenset(
+    {
+        "broadcast", "broadcast_", "all_reduce", "all_reduce_", "all_gather", "all_gather_into_tensor",
+        "all_gather_object", "reduce", "scatter", "send", "isend", "gather", "broadcast_object_list",
+        "allreduce", "broadcast_coalesced", "_broadcast_coalesced", "_sync_params_and_buffers",
+        "broadcast_tensor", "bcast", "broadcast_tensors", "allgather", "allreduce_", "reduce_scatter",
+        "sync_tensor",
+    }
+)  # fmt: skip
+#: Calls that hand tensors to another process or engine: RPC, IPC handles, an inference engine's weight update.
+ENGINE_SYNC = re.compile(
+    r"(^|\.)(load_weights?|update_weights?\w*|update_named_params?|update_named_parameters?|update_params?|"
+    r"update_model_weights?|sync_weights?|push_weights?|send_weights?|receive_weights?|rpc_(sync|async)|reduce_tensor|"
+    r"remote|set_weights?|publish_weights?|update_parameter_in_bucket|update_flattened_bucket\w*|put_tensor|"
+    r"collective_rpc|broadcast_weights?)$"
+)
+#: Functions that mix the tensors of their first two iterables.
+AVERAGERS = re.compile(
+    r"(^|[._])(polyak\w*|soft_?(copy_?)?(target_?)?(net(work)?_?)?(update|sync)\w*|hard_?(target_?)?update\w*|"
+    r"ema_?update\w*|update_?ema\w*|moving_?average\w*|update_?(moving_?)?average\w*|"
+    r"update_?target\w*|target_?update\w*|lerp\w*|interpolate_?params?\w*|mix_?params?\w*|"
+    r"update_?exponential\w*|exponential_?moving\w*|fed_?avg\w*|average_?(models?|params?|weights?)\w*|sync_?target\w*|"
+    r"copy_?params?\w*|_?foreach_lerp_?|_foreach_copy_)$",
+    re.IGNORECASE,
+)
+#: Gathering a partitioned parameter, and other wrappers that leave its value as it is.
+GATHERS = re.compile(r"Gather\w*Param\w*|summon_full_params|GatherReplacedLayerParams|unshard")
+#: Constructors after which a model's state, buffers included, is made equal on all ranks.
+RANK_SYNC = frozenset(
+    {
+        "DistributedDataParallel", "DDP", "sync_module_states", "broadcast_from_rank0", "_sync_module_states",
+        "_sync_params_and_buffers", "broadcast_buffers", "FullyShardedDataParallel", "FSDP",
+        "sync_bn_buffers", "broadcast_model", "_broadcast_model", "deepspeed", "broadcast_object_list",
+        "broadcast_parameters",
+    }
+)  # fmt: skip
+
+TRAINABLE = frozenset({"requires_grad"})
+ADAPTER = re.compile(
+    r"lora|adapter|peft|prompt_encoder|prefix_tuning|modules_to_save|soft_prompt|_dora|textual_inversion",
+    re.IGNORECASE,
+)
+SHARDED = re.compile(
+    r"^(DTensor|ShardedTensor|FlatParameter|_?is_dtensor|is_sharded|ds_id|ds_tensor|ds_status|is_zero_param|has_ds\w*)$"
+)
+#: Parts of identifiers, in lower case, that speak of BatchNorm's statistics.
+STATISTICS_WORDS = (
+    "running_mean", "running_var", "running_stats", "num_batches_tracked", "batch_norm",
+    "batchnorm_stat", "bn_stat", "bn_update", "update_bn", "precise_bn", "calibrate_bn", "copy_bn",
+    "bn_params",
+)  # fmt: skip
+PARAMETER_WORD = re.compile(
+    r"^(Parameter|_parameters|named_parameters|parameters|param_names|parameter_names|params_dict|is_param\w*)$"
+)
+#: Attributes that only sharded tensors have.
+SHARDED_ATTRIBUTES = frozenset(
+    {"device_mesh", "placements", "_spec", "_local_tensor", "to_local", "full_tensor"}
+)
+
+RANK_NAME = re.compile(
+    r"(^|_|\.)(get_)?(global_|local_|world_|dp_|data_parallel_|node_|process_)?rank$|get_rank|local_rank|process_index$"
+)
+RANK_FLAG = re.compile(
+    r"^_?(is_|should_)?(local_|world_|global_)*(main_process|rank_?(0|zero)|global_zero|master(_process|_proc|_rank)?|"
+    r"process_zero|world_process_zero|is_main|is_first_worker|is_chief|is_leader)\w*$"
+)
+
+#: How the names of initialisers start: what they write is computed again after a load through the meta device.
+INITIALISERS = (
+    "_init_weight", "init_weight", "reset_", "_reset_", "initialize_", "_initialize_", "init_", "_init_",
+    "compute_buffers", "_compute_buffers", "recompute_", "_recompute_", "refresh_buffers", "setup_buffers",
+    "rebuild_buffers", "build_rope_cache", "rope_init", "post_init",
+)  # fmt: skip
+
+#: A function's own promise, in its name, docstring or containers.
+PROMISES_STATE = re.compile(
+    r"state|checkpoint|ckpt|weights?|snapshot|model|export|consolidat|convert|backup|pretrained|save|dump|copy|module",
+    re.IGNORECASE,
+)
+STATE_CONTAINER = re.compile(
+    r"(^|_|\.)(\w*state\w*|sd|\w*_sd|ckpt\w*|checkpoint\w*|snapshot\w*|\w*_?weights?(_dict|_map)?|to_save|to_return|"
+    r"\w*tensors?(_dict|_map)?|\w*backup\w*|saved\w*|export\w*|model_dict|flat_?dict|consolidated\w*)$",
+    re.IGNORECASE,
+)
+
+
+def speaks_of_statistics(word: str) -> bool:
+    """Whether an identifier or string names BatchNorm's statistics."""
+    word = word.lower()
+    return any(part in word for part in STATISTICS_WORDS)
+
+
+def speaks_of_buffers(word: str) -> bool:
+    """Whether an identifier or string names buffers or BatchNorm's statistics."""
+    return "buffer" in word.lower() or speaks_of_statistics(word)
