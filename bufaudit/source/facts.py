@@ -110,13 +110,14 @@ class RestoreFact:
 
     `target` is a class that it asks for by isinstance, a part of a class's name between stars, "*" for any module it
     is given, or None for its own object. `how` tells a function that is given the tensor, such as `init.zeros_(x)`,
-    from an in-place method or operator, and from assignment.
+    from an in-place method or operator, from assignment, and from a mark: a flag set on the tensor, whose guards
+    have "initialized" where the initialiser reads that flag of that tensor.
     """
 
     initialiser: str
     target: str | None
     attribute: str
-    how: Literal["function", "in-place", "assignment"]
+    how: Literal["function", "in-place", "assignment", "mark"]
     place: Place
     guards: frozenset[Guard]
 

@@ -69,20 +69,19 @@ def read_function(
     class_name: str | None,
     attribute_types: Mapping[str, str],
     places: Places,
-    closure: Mapping[str, Value] | None = None,
+    closure: frozenset[str] = frozenset(),
 ) -> tuple[Function, ...]:
     """A function and the functions nested in it, those left out in which nothing happens to state.
 
     `definition` is None for a module's own code; `attribute_types` maps `self.x` to the class that it is made
     from.
     """
-    reader = _Reader(name, class_name, attribute_types, places, dict(closure or {}))
+    reader = _Reader(name, class_name, attribute_types, places, closure)
     parameters: tuple[str, ...] = ()
     if definition is not None:
         arguments = definition.args
         parameters = tuple(a.arg for a in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs))
-        for parameter in parameters:
-            reader.names.pop(parameter, None)
+        reader.containers.difference_update(parameters)
     reader.read_block(body)
     nested = []
     for inner in reader.inner:
@@ -93,7 +92,7 @@ def read_function(
             class_name=class_name,
             attribute_types=attribute_types,
             places=places,
-            closure={key: NOTHING for key, value in reader.names.items() if value.kind == "other"},
+            closure=frozenset(reader.containers),
         )
     if not (reader.walks or reader.calls):
         return tuple(nested)
@@ -152,13 +151,14 @@ class _Reader:
         class_name: str | None,
         attribute_types: Mapping[str, str],
         places: Places,
-        names: dict[str, Value],
+        containers: frozenset[str],
     ) -> None:
         self.function_name = function_name
         self.class_name = class_name
         self.attribute_types = attribute_types
         self.places = places
-        self.names = names
+        self.names: dict[str, Value] = {}
+        self.containers = set(containers)
         self.types: dict[str, str] = dict(attribute_types)
         self.walks: list[Walk] = []
         self.effects: list[Effect] = []
@@ -256,6 +256,9 @@ class _Reader:
             case ast.Name():
                 self.names[target.id] = value
                 self._assigned_from[target.id] = source_text(source)
+                self.containers.discard(target.id)
+                if _is_empty_container(source):
+                    self.containers.add(target.id)
                 made = constructed_type(source, self.types)
                 self.types.pop(target.id, None)
                 if made:
@@ -266,6 +269,8 @@ class _Reader:
             case ast.Starred():
                 self._assign(target.value, value, source)
             case ast.Attribute():
+                if _is_empty_container(source):
+                    self.containers.add(dotted(target))
                 self._assign_attribute(target, value)
             case ast.Subscript():
                 self._assign_item(target, value)
@@ -330,7 +335,7 @@ class _Reader:
             origins = stored.origins | {"keyed"} if keyed else stored.origins
             self._effect("store", target, stored, replace(stored, origins=origins), text)
             base = text.removesuffix("[]")
-            if base in self.names and self.names[base].kind == "other":
+            if base in self.containers and self.names.get(base, NOTHING).kind == "other":
                 self.names[base] = replace(
                     values.mapping(stored.walks, stored.origins, alias=False), fresh=True
                 )
@@ -361,7 +366,8 @@ class _Reader:
     def _evaluate(self, node: ast.expr, *, used: bool = True) -> Value:
         match node:
             case ast.Name():
-                return self.names.get(node.id) or self._by_name(node.id, node)
+                known = self.names.get(node.id, NOTHING)
+                return self._by_name(node.id, node) if known == NOTHING else known
             case ast.Attribute():
                 return self._attribute(node)
             case ast.Call():
@@ -416,7 +422,9 @@ class _Reader:
                 return NOTHING
 
     def _by_name(self, text: str, node: ast.expr) -> Value:
-        """A variable that nothing here assigned: a checkpoint, if it is named like one."""
+        """A variable of which nothing is known: a checkpoint, if it is named like one and not built here."""
+        if text in self.containers:
+            return NOTHING
         if vocabulary.SHAPES_NAME.search(text):
             return self._saved_state(text, node, "shapes")
         if vocabulary.CHECKPOINT_NAME.search(text) and not vocabulary.NO_MODULE.search(text):
@@ -430,7 +438,7 @@ class _Reader:
 
     def _attribute(self, node: ast.Attribute) -> Value:
         text = dotted(node)
-        if text in self.names:
+        if self.names.get(text, NOTHING) != NOTHING:
             return self.names[text]
         owner = self._evaluate(node.value)
         if node.attr in vocabulary.STATE_ATTRIBUTES:
@@ -772,7 +780,7 @@ class _Reader:
         if added.kind != "tensor" or not container:
             return
         self._effect("store", node, added, added, container)
-        if container in self.names and self.names[container] == NOTHING:
+        if container in self.containers and self.names.get(container, NOTHING) == NOTHING:
             self.names[container] = replace(_fresh_iterable(values.union(*arguments)), fresh=False)
 
     def _getattr(self, node: ast.Call, owner: Value) -> Value:
@@ -879,6 +887,22 @@ class _Reader:
 
 def _leaves(body: Sequence[ast.stmt]) -> bool:
     return bool(body) and isinstance(body[-1], ast.Continue | ast.Return | ast.Raise | ast.Break)
+
+
+def _is_empty_container(node: ast.expr) -> bool:
+    match node:
+        case ast.Dict(keys=[]) | ast.List(elts=[]):
+            return True
+        case ast.Call():
+            return last_name(dotted(node.func)) in (
+                "dict",
+                "list",
+                "set",
+                "OrderedDict",
+                "defaultdict",
+                "deque",
+            )
+    return False
 
 
 def _items(iterable: Value) -> Value:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from bufaudit.source import vocabulary
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from bufaudit.source.facts import Guard
     from bufaudit.source.syntax import Places
 
-How = Literal["function", "in-place", "assignment"]
+How = Literal["function", "in-place", "assignment", "mark"]
 
 #: Words without one of which no method here is an initialiser.
 WORDS = tuple(f"def {start}" for start in vocabulary.INITIALISERS)
@@ -31,7 +32,11 @@ def restores_of_class(node: ast.ClassDef, qualified_name: str, places: Places) -
             roots: dict[str, str | None] = {"self": None}
             if len(arguments) > 1:
                 roots[arguments[1]] = "*"
-            yield from _block(method.body, name, roots, frozenset(), places)
+            read = _flags_read(method)
+            for fact in _block(method.body, name, roots, frozenset(), places):
+                if fact.how == "mark" and fact.attribute in read:
+                    fact = replace(fact, guards=fact.guards | {"initialized"})
+                yield fact
 
 
 def _block(
@@ -83,7 +88,7 @@ def _written(statement: ast.stmt) -> Iterator[tuple[How, ast.expr]]:
     match statement:
         case ast.Assign(targets=targets):
             for target in targets:
-                yield ("in-place" if _is_data(target) else "assignment"), target
+                yield _how(target, statement.value), target
         case ast.AugAssign(target=target):
             yield "in-place", target
     for node in ast.walk(statement):
@@ -96,6 +101,33 @@ def _written(statement: ast.stmt) -> Iterator[tuple[How, ast.expr]]:
                 yield "in-place", node.func.value
         elif (registered := _registered(node)) is not None:
             yield "assignment", registered
+
+
+def _how(target: ast.expr, value: ast.expr) -> How:
+    if _is_data(target):
+        return "in-place"
+    match target, value:
+        case ast.Attribute(value=ast.Attribute()), ast.Constant(value=True):
+            return "mark"
+    return "assignment"
+
+
+def _flags_read(method: Definition) -> frozenset[str]:
+    """The attribute paths below a variable that a method asks for with `getattr` or reads."""
+    found = set()
+    for node in ast.walk(method):
+        match node:
+            case ast.Call(
+                func=ast.Name(id="getattr" | "hasattr"), args=[owner, ast.Constant(value=str(flag)), *_]
+            ):
+                path = _attribute(owner)
+                if path is not None:
+                    found.add(f"{path[1]}.{flag}")
+            case ast.Attribute(ctx=ast.Load()):
+                path = _attribute(node)
+                if path is not None:
+                    found.add(path[1])
+    return frozenset(found)
 
 
 def _is_data(node: ast.expr) -> bool:

@@ -34,7 +34,7 @@ NO_MODULE = re.compile(
 
 #: Names of variables that hold a checkpoint's entries.
 CHECKPOINT_NAME = re.compile(
-    r"(^|_|\.)(state_?dicts?|sd|ckpts?|checkpoints?|checkpoint_state|weights?_?(iter\w*|dict|list|map)?|weights|loaded_\w+|"
+    r"(^|_|\.)(state_?dicts?|sd|ckpts?|checkpoints?|checkpoint_state|weights|weights?_(iter\w*|dict|list|map)|loaded_\w+|"
     r"pretrained_\w+|saved_\w+|params_to_load|model_state)$|state_?dict$|_sd$|ckpt|checkpoint(_dict|_state|_data)?$",
     re.IGNORECASE,
 )
@@ -152,7 +152,7 @@ RANK_SYNC = frozenset(
 
 TRAINABLE = frozenset({"requires_grad"})
 ADAPTER = re.compile(
-    r"lora|adapter|peft|prompt_encoder|prefix_tuning|modules_to_save|soft_prompt|_dora|textual_inversion",
+    r"(?<![a-z])lora|adapter|peft|prompt_encoder|prefix_tuning|modules_to_save|soft_prompt|_dora|textual_inversion",
     re.IGNORECASE,
 )
 SHARDED = re.compile(

@@ -1,0 +1,255 @@
+"""Facts of many files as one index: what a name stands for, what a class inherits, which buffers it can reach.
+
+Everything is asked from one file forward, along its imports, so that what is said of a file never depends on which
+other files a run happens to name.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bufaudit import torch_state
+from bufaudit.source.syntax import last_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from bufaudit.source.facts import ClassFact, FileFacts, RegistrationFact
+
+_DEEPEST_RESOLUTION = 12
+_LARGEST_TREE = 400
+
+
+@dataclass(frozen=True, slots=True)
+class FoundClass:
+    """A class of the project: the file that defines it, and what is known of it."""
+
+    path: str
+    fact: ClassFact
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What tells one class from another."""
+        return self.path, self.fact.name
+
+
+@dataclass(frozen=True, slots=True)
+class FoundRegistration:
+    """A registration and the file that it stands in."""
+
+    path: str
+    fact: RegistrationFact
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """The persistent state besides parameters that a module tree can hold.
+
+    `complete` tells whether every class of the tree was found: only then does an empty tree mean that there is none.
+    """
+
+    registrations: tuple[FoundRegistration, ...]
+    stateful_layers: tuple[str, ...]
+    complete: bool
+
+    @property
+    def any(self) -> bool:
+        """Whether the tree is known to hold any."""
+        return bool(self.registrations or self.stateful_layers)
+
+    @property
+    def none(self) -> bool:
+        """Whether the tree is known to hold none."""
+        return self.complete and not self.any
+
+
+class Project:
+    """The index over the files of a project, filled as it is asked.
+
+    `load` gives the facts of a file by its path, None where there is no such file; `roots` are the folders that
+    absolute imports may start from.
+    """
+
+    def __init__(self, load: Callable[[str], FileFacts | None], roots: tuple[str, ...]) -> None:
+        self._load = load
+        self._roots = roots
+        self._facts: dict[str, FileFacts | None] = {}
+        self._modules: dict[tuple[str, str], str | None] = {}
+        self._reaches: dict[tuple[str, str], Reach] = {}
+
+    def facts(self, path: str) -> FileFacts | None:
+        """The facts of a file."""
+        if path not in self._facts:
+            self._facts[path] = self._load(path)
+        return self._facts[path]
+
+    def module_name(self, path: str) -> str:
+        """The dotted name under which a file is imported, as its packages' `__init__.py` files have it."""
+        folder, name = os.path.split(path)
+        parts = [] if name == "__init__.py" else [name.removesuffix(".py")]
+        while folder and os.path.isfile(os.path.join(folder, "__init__.py")):  # noqa: PTH113, PTH118
+            folder, package = os.path.split(folder)
+            parts.insert(0, package)
+        return ".".join(parts)
+
+    def find_class(self, path: str, name: str) -> FoundClass | None:
+        """The class that `name` stands for in a file; None where the project does not have it."""
+        found = self._resolve(path, name, _DEEPEST_RESOLUTION)
+        return found if isinstance(found, FoundClass) else None
+
+    def origin(self, path: str, name: str) -> str:
+        """The dotted name outside the project that `name` stands for in a file, as far as imports tell."""
+        found = self._resolve(path, name, _DEEPEST_RESOLUTION)
+        return found if isinstance(found, str) else name
+
+    def lineage(self, found: FoundClass) -> Iterator[FoundClass]:
+        """A class and the base classes that the project has, nearest first, each once."""
+        seen = {found.key}
+        pending = [found]
+        while pending:
+            current = pending.pop(0)
+            yield current
+            for base in current.fact.bases:
+                parent = self.find_class(current.path, base)
+                if parent is not None and parent.key not in seen:
+                    seen.add(parent.key)
+                    pending.append(parent)
+
+    def foreign_bases(self, found: FoundClass) -> Iterator[str]:
+        """The dotted names of base classes, direct or not, that the project does not have."""
+        for member in self.lineage(found):
+            for base in member.fact.bases:
+                if self.find_class(member.path, base) is None:
+                    yield self.origin(member.path, base)
+
+    def registrations(self, found: FoundClass) -> Iterator[FoundRegistration]:
+        """What a class's own code registers on itself."""
+        facts = self.facts(found.path)
+        for fact in facts.registrations if facts else ():
+            if fact.class_name == found.fact.name and fact.receiver == "self":
+                yield FoundRegistration(found.path, fact)
+
+    def reach(self, path: str, name: str) -> Reach:
+        """What the module tree of the class that `name` stands for can hold."""
+        found = self.find_class(path, name)
+        if found is None:
+            return self._foreign_reach(path, name)
+        if found.key not in self._reaches:
+            self._reaches[found.key] = self._walk_tree(found)
+        return self._reaches[found.key]
+
+    def _walk_tree(self, root: FoundClass) -> Reach:
+        registrations: list[FoundRegistration] = []
+        layers: list[str] = []
+        complete = True
+        seen = {root.key}
+        pending = [root]
+        while pending:
+            current = pending.pop(0)
+            registrations += [r for r in self.registrations(current) if r.fact.persistent is not False]
+            for kind, names in (("base", current.fact.bases), ("child", current.fact.children)):
+                for name in names:
+                    found = self.find_class(current.path, name)
+                    if found is None:
+                        foreign = self._foreign_reach(current.path, name, is_base=kind == "base")
+                        layers += foreign.stateful_layers
+                        complete = complete and foreign.complete
+                    elif found.key not in seen:
+                        seen.add(found.key)
+                        pending.append(found)
+            if len(seen) > _LARGEST_TREE:
+                complete = False
+                break
+        return Reach(tuple(registrations), tuple(dict.fromkeys(layers)), complete)
+
+    def _foreign_reach(self, path: str, name: str, *, is_base: bool = True) -> Reach:
+        origin = self.origin(path, name)
+        simple = last_name(origin)
+        if simple in torch_state.STATEFUL:
+            return Reach((), (simple,), complete=True)
+        known = simple in torch_state.PLAIN_BASES or simple in torch_state.BUFFERS
+        if is_base:
+            return Reach((), (), complete=known or origin.startswith("torch.nn."))
+        top = origin.partition(".")[0]
+        imported = "." in origin
+        harmless = not imported or top in ("torch", "nn", "np", "numpy") or top in sys.stdlib_module_names
+        return Reach((), (), complete=known or harmless)
+
+    def _resolve(self, path: str, name: str, depth: int) -> FoundClass | str | None:
+        facts = self.facts(path)
+        if facts is None or depth == 0:
+            return None
+        head, _, rest = name.partition(".")
+        own = next((fact for fact in facts.classes if fact.name == name), None)
+        if own is not None:
+            return FoundClass(path, own)
+        for binding in facts.imports:
+            if binding.name == head:
+                return self._resolve_target(path, binding.target, rest, depth)
+        for alias in facts.aliases:
+            if alias.name == head and alias.target != head:
+                target = f"{alias.target}.{rest}" if rest else alias.target
+                return self._resolve(path, target, depth - 1)
+        for star in facts.star_imports:
+            module = self._module_path(path, star)
+            found = self._resolve(module, name, depth - 1) if module else None
+            if isinstance(found, FoundClass):
+                return found
+        return None
+
+    def _resolve_target(self, path: str, target: str, rest: str, depth: int) -> FoundClass | str | None:
+        """What an import's target, with what follows it, stands for."""
+        full = f"{target}.{rest}" if rest else target
+        dots = len(full) - len(full.lstrip("."))
+        parts = full[dots:].split(".")
+        for length in range(len(parts), -1, -1):
+            module = self._module_path(path, "." * dots + ".".join(parts[:length]))
+            if module is None:
+                continue
+            remainder = ".".join(parts[length:])
+            found = self._resolve(module, remainder, depth - 1) if remainder and module != path else None
+            if found is not None:
+                return found
+            break
+        return full.lstrip(".") if dots else full
+
+    def _module_path(self, path: str, module: str) -> str | None:
+        """The file of a module as a file imports it, None where the project does not have it."""
+        folder = os.path.dirname(path)  # noqa: PTH120
+        key = folder, module
+        if key not in self._modules:
+            self._modules[key] = self._find_module(folder, module)
+        return self._modules[key]
+
+    def _find_module(self, folder: str, module: str) -> str | None:
+        dots = len(module) - len(module.lstrip("."))
+        parts = [part for part in module[dots:].split(".") if part]
+        if dots:
+            for _ in range(dots - 1):
+                folder = os.path.dirname(folder)  # noqa: PTH120
+            return _module_file(folder, parts)
+        if not parts:
+            return None
+        for root in (*self._package_roots(folder), *self._roots):
+            found = _module_file(root, parts)
+            if found is not None:
+                return found
+        return None
+
+    def _package_roots(self, folder: str) -> Iterator[str]:
+        """The folder itself, and the one that holds the package it lies in."""
+        yield folder
+        while os.path.isfile(os.path.join(folder, "__init__.py")):  # noqa: PTH113, PTH118
+            folder = os.path.dirname(folder)  # noqa: PTH120
+        yield folder
+
+
+def _module_file(folder: str, parts: list[str]) -> str | None:
+    base = os.path.join(folder, *parts)  # noqa: PTH118
+    candidates = (
+        (f"{base}.py", os.path.join(base, "__init__.py")) if parts else (os.path.join(base, "__init__.py"),)
+    )  # noqa: PTH118
+    return next((candidate for candidate in candidates if os.path.isfile(candidate)), None)  # noqa: PTH113
