@@ -1,0 +1,26 @@
+"""Facts and index to problems: one module a family, each a pure function of one file in its project."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bufaudit.checks import average, initialise, load, move, save, sync
+from bufaudit.checks.context import Problem, Subject, one_per_place
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_FAMILIES: tuple[Callable[[Subject], Iterator[Problem]], ...] = (
+    load.check,
+    initialise.check,
+    save.check,
+    sync.check,
+    average.check,
+    move.check,
+)
+
+
+def check(subject: Subject) -> tuple[Problem, ...]:
+    """Every problem of one file, in the order of place and code."""
+    found = one_per_place(problem for family in _FAMILIES for problem in family(subject))
+    return tuple(sorted(found, key=lambda problem: (problem.place.line, problem.place.column, problem.code)))

@@ -1,0 +1,162 @@
+"""What a check is given, what it gives, and the questions that several of them ask."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bufaudit.project import Reach
+from bufaudit.source import vocabulary
+from bufaudit.source.syntax import last_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from bufaudit.project import Project
+    from bufaudit.results import Confidence
+    from bufaudit.source.facts import Effect, FileFacts, Function, Guard, Place, StateKind, Walk
+
+#: Buffers named in a message; more would not help.
+_MOST_NAMES = 3
+
+#: Filters after which a walk over parameters is about something narrower than a module's state.
+PARTIAL: frozenset[Guard] = frozenset({"requires_grad", "adapter"})
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A second place that a problem speaks of."""
+
+    path: str
+    line: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A defect as a check sees it, before suppressions, settings and the catalogue have their say."""
+
+    code: str
+    confidence: Confidence
+    place: Place
+    message: str
+    symbol: str
+    notes: tuple[Note, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """One file under check."""
+
+    path: str
+    facts: FileFacts
+    project: Project
+
+    def functions(self) -> Iterator[FunctionView]:
+        """The functions in which something happens to state."""
+        for function in self.facts.functions:
+            yield FunctionView(self, function)
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionView:
+    """One function under check."""
+
+    subject: Subject
+    function: Function
+
+    @property
+    def title(self) -> str:
+        """Its own name."""
+        return last_name(self.function.name)
+
+    @property
+    def promise(self) -> str:
+        """Its name and docstring: what it says that it does."""
+        return f"{self.function.name} {self.function.doc}"
+
+    def walks(self, indexes: Iterable[int]) -> tuple[Walk, ...]:
+        """Walks by their positions."""
+        return tuple(self.function.walks[index] for index in indexes)
+
+    def kinds(self, effect: Effect) -> frozenset[StateKind]:
+        """What kinds of state an effect acts upon."""
+        return frozenset(walk.kind for walk in self.walks(effect.walks))
+
+    def source_kinds(self, effect: Effect) -> frozenset[StateKind]:
+        """What kinds of state an effect's value comes from."""
+        return frozenset(walk.kind for walk in self.walks(effect.sources))
+
+    def first_walk(self, effect: Effect, kind: StateKind) -> Walk:
+        """The first walk of a kind that an effect acts upon."""
+        return next(walk for walk in self.walks(effect.walks) if walk.kind == kind)
+
+    def effects(self, *kinds: str, on: StateKind) -> Iterator[Effect]:
+        """The effects of some kinds on tensors that come from walks over `on`, and over nothing else of a module."""
+        others = {"parameters", "buffers", "state_dict"} - {on}
+        for effect in self.function.effects:
+            if effect.kind in kinds and on in (acted := self.kinds(effect)) and not acted & others:
+                yield effect
+
+    def buffers_are_carried(self) -> bool:
+        """Whether the function itself does anything about buffers: walks them, or calls something named for them."""
+        return any(walk.kind == "buffers" for walk in self.function.walks) or any(
+            vocabulary.speaks_of_buffers(word) for word in self.function.words
+        )
+
+    def siblings(self) -> Iterator[FunctionView]:
+        """The other functions of the same class, or of the file where there is no class."""
+        for view in self.subject.functions():
+            if view.function is not self.function and view.function.class_name == self.function.class_name:
+                yield view
+
+    def reach(self, walk: Walk) -> Reach:
+        """The persistent state besides parameters that the walked module can hold."""
+        if walk.receiver_type is None:
+            return Reach((), (), complete=False)
+        return self.subject.project.reach(self.subject.path, walk.receiver_type)
+
+    def problem(
+        self, code: str, confidence: Confidence, place: Place, message: str, notes: tuple[Note, ...] = ()
+    ) -> Problem:
+        """A problem in this function."""
+        return Problem(code, confidence, place, message, self.function.name, notes)
+
+
+def registered_here(reach: Reach) -> tuple[Note, ...]:
+    """Where the first few buffers of a tree are registered."""
+    return tuple(
+        Note(found.path, found.fact.place.line, f"persistent buffer `{found.fact.name}` is registered here")
+        for found in reach.registrations[:_MOST_NAMES]
+    )
+
+
+def what_is_lost(reach: Reach) -> str:
+    """The state that a tree is known to hold besides parameters, in words; "its buffers" where nothing is known."""
+    names = [f"`{found.fact.name}`" for found in reach.registrations[:_MOST_NAMES]]
+    names += [f"the running statistics of `{layer}`" for layer in reach.stateful_layers[:1]]
+    if not names:
+        return "its buffers"
+    rest = len(reach.registrations) - _MOST_NAMES
+    return ", ".join(names) + (f" and {rest} more" if rest > 0 else "")
+
+
+def confidence_of(reach: Reach, otherwise: Confidence = "medium") -> Confidence:
+    """High where the walked tree is known to hold buffers."""
+    return "high" if reach.any else otherwise
+
+
+def one_per_place(problems: Iterable[Problem]) -> Iterator[Problem]:
+    """The first problem of each rule at each place."""
+    seen = set()
+    for problem in problems:
+        key = problem.code, problem.place.line, problem.place.column
+        if key not in seen:
+            seen.add(key)
+            yield problem
+
+
+def says(text: str, pattern: re.Pattern[str]) -> bool:
+    """Whether a name or docstring speaks of something."""
+    return pattern.search(text) is not None

@@ -1,0 +1,109 @@
+"""Loaded state that is initialised again: BUF103."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bufaudit.checks.context import Problem
+from bufaudit.source.syntax import last_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from bufaudit.checks.context import FunctionView, Subject
+    from bufaudit.results import Confidence
+    from bufaudit.source.facts import RestoreFact
+
+_STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
+
+
+def check(subject: Subject) -> Iterator[Problem]:
+    """All problems of this family in one file."""
+    for fact in subject.facts.restores:
+        if last_name(fact.initialiser) == "_init_weights" and "initialized" not in fact.guards:
+            yield from _unguarded_write(subject, fact)
+            yield from _unread_mark(subject, fact)
+            yield from _statistics_of_pretrained(subject, fact)
+    for view in subject.functions():
+        yield from _unguarded_walk(subject, view)
+        yield from _unmarked_buffers(view)
+
+
+def _honours_marks(subject: Subject) -> bool:
+    """Whether the file uses transformers' initialisers, which leave alone what is marked as loaded."""
+    return any(
+        binding.target.endswith("initialization") or ".initialization." in binding.target
+        for binding in subject.facts.imports
+    )
+
+
+def _unguarded_write(subject: Subject, fact: RestoreFact) -> Iterator[Problem]:
+    if fact.how != "in-place" or fact.target is None:
+        return
+    confidence: Confidence = "medium" if _honours_marks(subject) else "low"
+    text = (
+        f"`_init_weights` writes `{fact.attribute}` in place, whether or not it was loaded: "
+        "the initialisers of transformers.initialization leave loaded tensors alone"
+    )
+    yield Problem("BUF103", confidence, fact.place, text, fact.initialiser)
+
+
+def _unread_mark(subject: Subject, fact: RestoreFact) -> Iterator[Problem]:
+    tensor, _, flag = fact.attribute.rpartition(".")
+    if fact.how != "mark" or not tensor:
+        return
+    written = any(
+        other.initialiser == fact.initialiser
+        and other.attribute == tensor
+        and other.how in ("function", "in-place")
+        for other in subject.facts.restores
+    )
+    if written:
+        text = (
+            f"`_init_weights` writes `{tensor}` and marks it with `{flag}`, but never asks it for that mark: "
+            "the next pass writes it again, over what was loaded"
+        )
+        yield Problem("BUF103", "medium", fact.place, text, fact.initialiser)
+
+
+def _statistics_of_pretrained(subject: Subject, fact: RestoreFact) -> Iterator[Problem]:
+    class_name = fact.initialiser.rpartition(".")[0]
+    wraps = any(found.name == class_name and found.wraps_pretrained for found in subject.facts.classes)
+    if wraps and fact.attribute == "running_mean" and fact.how in ("function", "in-place"):
+        text = (
+            "`_init_weights` resets BatchNorm statistics of a backbone that another library may have loaded: "
+            "nothing marks those as loaded"
+        )
+        yield Problem("BUF103", "medium", fact.place, text, fact.initialiser)
+
+
+def _unguarded_walk(subject: Subject, view: FunctionView) -> Iterator[Problem]:
+    """`for name, p in module.named_parameters(): p *= …` within `_init_weights`."""
+    if view.title != "_init_weights" or not _honours_marks(subject):
+        return
+    for effect in view.effects("write", on="parameters"):
+        if "initialized" not in effect.guards:
+            walk = view.first_walk(effect, "parameters")
+            text = f"`_init_weights` writes the parameters of `{walk.receiver}` in place, whether or not they were loaded"
+            yield view.problem("BUF103", "medium", effect.place, text)
+
+
+def _unmarked_buffers(view: FunctionView) -> Iterator[Problem]:
+    """A loader that marks parameters as loaded copies buffers and does not mark them."""
+    marks = [
+        effect
+        for effect in view.function.effects
+        if effect.kind == "mark" and "is_hf_initialized" in effect.target
+    ]
+    if not any("parameters" in view.kinds(effect) for effect in marks):
+        return
+    if any(view.kinds(effect) & {"buffers", "state_dict"} for effect in marks):
+        return
+    for effect in view.effects("write", on="buffers"):
+        if "checkpoint" in effect.origins:
+            walk = view.first_walk(effect, "buffers")
+            text = (
+                f"the buffers of `{walk.receiver}` are loaded but not marked `_is_hf_initialized` as the parameters are: "
+                "the initialiser writes over them afterwards"
+            )
+            yield view.problem("BUF103", "high", effect.place, text)

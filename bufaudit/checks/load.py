@@ -1,0 +1,258 @@
+"""Checkpoint values on their way into a module: BUF101, BUF102, BUF104, BUF105."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from bufaudit.checks.context import PARTIAL, Problem, confidence_of, registered_here, what_is_lost
+from bufaudit.source import vocabulary
+from bufaudit.source.syntax import last_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from bufaudit.checks.context import FunctionView, Subject
+    from bufaudit.source.facts import Call, Effect, Walk
+
+_INITIALISER_NAME = re.compile(r"init_weights|reset_parameters|_init_")
+_OPTIMIZER = re.compile(
+    r"optim|sched|scaler|sampler|loader|tokenizer|processor|ema\b|rng|metric|callback", re.IGNORECASE
+)
+_WHOLE_LOAD = re.compile(
+    r"resum|restor|consolidat|zero_checkpoint|full[_ ](model|state|checkpoint|weights)|entire|complete|whole|"
+    r"(load|reload)[_ ](the )?(\w+[_ ])?checkpoint\b|last_checkpoint|best[_ ]?(model|checkpoint)|exact",
+    re.IGNORECASE,
+)
+_PARTIAL_LOAD = re.compile(
+    r"partial|pre-?trained|backbone|encoder|(?<![a-z])lora|adapter|peft|skip|ignor|mismatch|missing|unexpected|head|"
+    r"vision|tower|projector|finetun|fine-tun|transfer|subset|prefix|shape|compatib|optional|strict|filter|teacher|"
+    r"student|delta|quant|convert|legacy|old",
+    re.IGNORECASE,
+)
+_LOADING = re.compile(
+    r"load|restor|resum|import|init|apply|recover|assign|set_|copy|sync|update", re.IGNORECASE
+)
+
+
+def check(subject: Subject) -> Iterator[Problem]:
+    """All problems of this family in one file."""
+    for view in subject.functions():
+        yield from _params_only_load(view)
+        yield from _gathered_parameters_only(view)
+        yield from _missing_keys_of_parameters(view)
+        yield from _every_entry_sharded(view)
+        yield from _one_rank_write(view)
+        yield from _one_rank_load_state_dict(view)
+        yield from _discarded_result(view)
+        yield from _wrapped_in_parameter(view)
+
+
+def _params_only_load(view: FunctionView) -> Iterator[Problem]:
+    """A walk over parameters into which checkpoint entries go, by writing or by a lookup under their names."""
+    if view.buffers_are_carried() or _loads_whole_state(view):
+        return
+    for effect in view.effects("write", "pass", on="parameters"):
+        if "saved" not in view.source_kinds(effect) or effect.guards & PARTIAL:
+            continue
+        if effect.kind == "pass" and not _writes_argument(effect):
+            continue
+        walk = view.first_walk(effect, "parameters")
+        looked_up = _looked_up(view, effect)
+        reach = view.reach(walk)
+        if reach.none or (looked_up and walk.receiver_type is not None and not reach.any):
+            continue
+        if looked_up:
+            text = (
+                f"checkpoint entries are looked up among the parameters of `{walk.receiver}` only: "
+                f"{what_is_lost(reach)} cannot be loaded"
+            )
+        else:
+            text = (
+                f"checkpoint values are copied into the parameters of `{walk.receiver}` only: "
+                f"{what_is_lost(reach)} keep their initial values"
+            )
+        confidence = confidence_of(reach, "medium" if _LOADING.search(view.function.name) else "low")
+        yield view.problem("BUF101", confidence, walk.place, text, registered_here(reach))
+
+
+def _writes_argument(effect: Effect) -> bool:
+    """Whether a call that gets a parameter and a checkpoint entry is one that puts the second into the first."""
+    name = last_name(effect.target)
+    return bool(
+        re.search(r"load|copy|set|assign|update|write|replace", name, re.IGNORECASE)
+    ) and not re.search(r"setattr|offset|settings|dataset|subset|reset", name)
+
+
+def _looked_up(view: FunctionView, effect: Effect) -> bool:
+    return any(
+        other.kind == "lookup" and set(other.walks) & set(effect.walks) for other in view.function.effects
+    )
+
+
+def _loads_whole_state(view: FunctionView) -> bool:
+    return any(
+        last_name(call.callee) in ("load_state_dict", "set_model_state_dict")
+        and not _OPTIMIZER.search(call.callee)
+        for call in view.function.calls
+    )
+
+
+def _gathered_parameters_only(view: FunctionView) -> Iterator[Problem]:
+    """Parameters are found in the checkpoint, gathered and taken off the missing keys; buffers are not."""
+    if view.buffers_are_carried():
+        return
+    for effect in view.effects("settle", "mark", on="parameters"):
+        marks_loaded = effect.kind == "settle" or "initialized" in effect.target
+        if not marks_loaded or not any(walk.kind == "saved" for walk in view.function.walks):
+            continue
+        if effect.kind == "settle" and "missing" not in effect.target:
+            continue
+        walk = view.first_walk(effect, "parameters")
+        reach = view.reach(walk)
+        if reach.none:
+            continue
+        text = (
+            f"only the parameters of `{walk.receiver}` are taken from the checkpoint: "
+            f"{what_is_lost(reach)} stay missing and keep their initial values"
+        )
+        yield view.problem("BUF101", "high", walk.place, text, registered_here(reach))
+        return
+
+
+def _missing_keys_of_parameters(view: FunctionView) -> Iterator[Problem]:
+    if view.buffers_are_carried():
+        return
+    for effect in view.effects("missing", on="parameters"):
+        if effect.guards & PARTIAL:
+            continue
+        walk = view.first_walk(effect, "parameters")
+        reach = view.reach(walk)
+        if reach.none or any(other.kind == "state_dict" for other in view.function.walks):
+            continue
+        text = (
+            f"missing keys are computed from the parameters of `{walk.receiver}` only: "
+            f"a checkpoint without {what_is_lost(reach)} passes for complete"
+        )
+        yield view.problem("BUF101", confidence_of(reach), effect.place, text, registered_here(reach))
+
+
+def _every_entry_sharded(view: FunctionView) -> Iterator[Problem]:
+    """Every entry of a state dict is taken for a sharded parameter: a plain buffer raises."""
+    distributes = any(
+        effect.kind == "pass" and last_name(effect.target) in ("distribute_tensor", "broadcast", "scatter")
+        for effect in view.function.effects
+    )
+    if not distributes:
+        return
+    seen = set()
+    for effect in view.function.effects:
+        if effect.kind != "attribute" or effect.target not in ("device_mesh", "placements"):
+            continue
+        if "state_dict" not in view.kinds(effect) or effect.guards & {"sharded", "parameter", "buffer"}:
+            continue
+        if effect.walks in seen:
+            continue
+        seen.add(effect.walks)
+        walk = view.first_walk(effect, "state_dict")
+        text = (
+            f"every entry of `{walk.receiver}.state_dict()` is taken for a sharded parameter: "
+            f"a persistent buffer is a plain tensor without `{effect.target}`, and the load raises"
+        )
+        yield view.problem("BUF101", "high", effect.place, text)
+
+
+def _shares_among_ranks(view: FunctionView) -> bool:
+    """Whether the function sends anything from rank to rank, or the file wraps models in something that does."""
+    if any(last_name(call.callee) in vocabulary.COLLECTIVES for call in view.function.calls):
+        return True
+    return bool((view.subject.facts.words | view.function.words) & (vocabulary.RANK_SYNC - {"deepspeed"}))
+
+
+def _one_rank_write(view: FunctionView) -> Iterator[Problem]:
+    if _shares_among_ranks(view):
+        return
+    for effect in view.function.effects:
+        if "rank" not in effect.guards or effect.kind not in ("write", "assign"):
+            continue
+        kinds = view.kinds(effect)
+        into_buffers = "buffers" in kinds or ("state_dict" in kinds and "saved" in view.source_kinds(effect))
+        if into_buffers and "checkpoint" in effect.origins:
+            walk = view.walks(effect.walks)[0]
+            text = (
+                f"the buffers of `{walk.receiver}` are written on one rank only and never broadcast: "
+                "every other rank keeps their initial values"
+            )
+            yield view.problem("BUF102", "high", effect.place, text)
+
+
+def _one_rank_load_state_dict(view: FunctionView) -> Iterator[Problem]:
+    if _shares_among_ranks(view) or "deepspeed" in view.function.words:
+        return
+    for call in view.function.calls:
+        if (
+            "rank" not in call.guards
+            or last_name(call.callee) != "load_state_dict"
+            or _OPTIMIZER.search(call.callee)
+        ):
+            continue
+        receiver = call.callee.removesuffix(".load_state_dict")
+        if receiver.partition(".")[0] not in (*view.function.parameters, "self"):
+            continue
+        text = f"`{receiver}` is loaded on one rank only and never broadcast: every other rank keeps its initial values"
+        yield view.problem("BUF102", "medium", call.place, text)
+
+
+def _discarded_result(view: FunctionView) -> Iterator[Problem]:
+    for call in view.function.calls:
+        if last_name(call.callee) != "load_state_dict" or call.used or not _is_lenient(call):
+            continue
+        receiver = call.callee.removesuffix(".load_state_dict")
+        if _OPTIMIZER.search(receiver):
+            continue
+        around = f"{view.promise} {receiver} {call.origin} {' '.join(call.arguments)}"
+        promises = _WHOLE_LOAD.search(f"{view.promise} {call.origin}") is not None
+        partial = (
+            _PARTIAL_LOAD.search(around) is not None or call.guards & {"adapter"} or _is_filtered(view, call)
+        )
+        text = (
+            f"`{receiver}.load_state_dict(strict=False)` throws its result away: "
+            "a checkpoint that misses entries, or whose names do not match, loads without a word"
+        )
+        yield view.problem("BUF104", "medium" if promises and not partial else "low", call.place, text)
+
+
+def _is_lenient(call: Call) -> bool:
+    return ("strict", "False") in call.keywords or (len(call.arguments) > 1 and call.arguments[1] == "False")
+
+
+def _is_filtered(view: FunctionView, call: Call) -> bool:
+    """Whether the loaded dict was built from chosen entries."""
+    text = call.origin
+    if " for " in text and " if " in text:
+        return True
+    name = call.arguments[0] if call.arguments else ""
+    return any(
+        effect.kind == "store" and effect.target == name and effect.guards & {"name", "membership", "adapter"}
+        for effect in view.function.effects
+    )
+
+
+def _wrapped_in_parameter(view: FunctionView) -> Iterator[Problem]:
+    if view.buffers_are_carried() or _INITIALISER_NAME.search(view.title):
+        return
+    for effect in view.function.effects:
+        if effect.kind != "assign" or not {"parameter", "checkpoint"} <= effect.origins:
+            continue
+        if effect.guards & {"buffer", "parameter", "membership", "name", "adapter"}:
+            continue
+        saved: tuple[Walk, ...] = tuple(
+            w for w in view.walks(effect.walks) if w.kind in ("saved", "state_dict")
+        )
+        if not saved or {"parameters"} & view.kinds(effect):
+            continue
+        text = (
+            f"every entry of `{saved[0].receiver}` becomes an nn.Parameter: buffers turn into parameters, which "
+            "optimizers update and `.buffers()` does not yield"
+        )
+        yield view.problem("BUF105", "medium", effect.place, text)

@@ -1,0 +1,83 @@
+"""State on its way between devices: BUF401."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from bufaudit.checks.context import PARTIAL, Problem, confidence_of, registered_here, what_is_lost
+from bufaudit.source.syntax import last_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from bufaudit.checks.context import FunctionView, Subject
+    from bufaudit.source.facts import Effect
+
+_MOVING = re.compile(
+    r"(off|on|up|re)_?load|to_(cpu|gpu|cuda|device|meta|disk|host)|(^|_)move|evict|swap_(in|out)|release|unload|sleep|wake|"
+    r"park|stash|load_\w*to_|(^|_)(cpu|cuda)(_|$)",
+    re.IGNORECASE,
+)
+_NOT_STATE = re.compile(r"optim|grad", re.IGNORECASE)
+
+
+def check(subject: Subject) -> Iterator[Problem]:
+    """All problems of this family in one file."""
+    for view in subject.functions():
+        if not view.buffers_are_carried():
+            yield from _moved_parameters(view)
+            yield from _entries_put_on_meta(view)
+
+
+def _moved_parameters(view: FunctionView) -> Iterator[Problem]:
+    reported = set()
+    for effect in view.effects("write", on="parameters"):
+        walk = view.first_walk(effect, "parameters")
+        if effect.target != "data" or walk.place in reported or not _is_own_value_moved(effect):
+            continue
+        if effect.guards & PARTIAL or _NOT_STATE.search(view.title) or _moves_module(view):
+            continue
+        reach = view.reach(walk)
+        if reach.none:
+            continue
+        reported.add(walk.place)
+        text = (
+            f"the parameters of `{walk.receiver}` are moved one by one, its buffers stay behind: "
+            f"{what_is_lost(reach)} end up on another device, or are lost with the memory that is freed"
+        )
+        sure = "medium" if _MOVING.search(view.title) else "low"
+        yield view.problem("BUF401", confidence_of(reach, sure), walk.place, text, registered_here(reach))
+
+
+def _is_own_value_moved(effect: Effect) -> bool:
+    return (
+        "moved" in effect.origins
+        and set(effect.sources) <= set(effect.walks)
+        and "arithmetic" not in effect.origins
+    )
+
+
+def _moves_module(view: FunctionView) -> bool:
+    return any(last_name(call.callee) in ("to_empty", "load_state_dict") for call in view.function.calls)
+
+
+def _entries_put_on_meta(view: FunctionView) -> Iterator[Problem]:
+    """Offloading: each entry of a checkpoint goes to disk and leaves a meta tensor, buffers like parameters."""
+    offloads = any(
+        effect.kind == "pass" and "offload" in effect.target.lower() and "saved" in view.kinds(effect)
+        for effect in view.function.effects
+    )
+    if not offloads:
+        return
+    for effect in view.function.effects:
+        if effect.kind != "pass" or "meta" not in effect.origins or view.kinds(effect) != {"saved"}:
+            continue
+        if effect.guards & {"buffer", "parameter", "membership"}:
+            continue
+        text = (
+            "every entry of the checkpoint is offloaded and leaves a meta tensor in the model, buffers too: "
+            "hooks that bring parameters back leave them on meta"
+        )
+        yield view.problem("BUF401", "medium", effect.place, text)
+        return

@@ -1,0 +1,106 @@
+"""State on its way out of a module: BUF201."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from bufaudit.checks.context import PARTIAL, Problem, confidence_of, registered_here, what_is_lost
+from bufaudit.source import vocabulary
+from bufaudit.source.syntax import last_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from bufaudit.checks.context import FunctionView, Subject
+    from bufaudit.source.facts import Effect
+
+_STRONG_CONTAINER = re.compile(
+    r"(state_?dict|(^|_)sd|checkpoint|ckpt|snapshot|cpu_state|model_state|sharded_state|full_state|state)s?$",
+    re.IGNORECASE,
+)
+_SAVING = re.compile(
+    r"save|state_?dict|snapshot|export|checkpoint|ckpt|consolidat|backup|dump|to_cpu|copy_model|gather_(full|model|state)|"
+    r"store_(model|weights|state)|serializ",
+    re.IGNORECASE,
+)
+_OTHER_PURPOSE = re.compile(
+    r"grad|optim|(^|[._])ema($|[._])|shadow|momentum|fisher|importance|mask|(^|_)ids?$|shape|dtype|group|norms?$|stats$|hessian|"
+    r"scale|delta|prev|last_|init_|original|to_gather|decay|update|param_state|opt_state|_hooks?",
+    re.IGNORECASE,
+)
+_COPIES = frozenset({"copied", "moved", "cast", "arithmetic"})
+
+
+def check(subject: Subject) -> Iterator[Problem]:
+    """All problems of this family in one file."""
+    for view in subject.functions():
+        if not view.buffers_are_carried():
+            yield from _stored_parameters(view)
+        yield from _state_dict_from_shapes(view)
+
+
+def _stored_parameters(view: FunctionView) -> Iterator[Problem]:
+    reported = set()
+    for effect in view.effects("store", on="parameters"):
+        walk = view.first_walk(effect, "parameters")
+        if walk.place in reported or not _is_saved_state(view, effect):
+            continue
+        if _is_partial(view, effect):
+            continue
+        reach = view.reach(walk)
+        if reach.none:
+            continue
+        reported.add(walk.place)
+        text = (
+            f"the saved state is written from the parameters of `{walk.receiver}` only: "
+            f"{what_is_lost(reach)} are not in it"
+        )
+        yield view.problem("BUF201", confidence_of(reach), walk.place, text, registered_here(reach))
+
+
+def _is_saved_state(view: FunctionView, effect: Effect) -> bool:
+    """Whether what is stored is a state dict, a snapshot or an export, by its container's or the function's word."""
+    if "gradient" in effect.origins or "keyed" not in effect.origins:
+        return False
+    container = last_name(effect.target)
+    if _OTHER_PURPOSE.search(container) or _OTHER_PURPOSE.search(view.title):
+        return False
+    if container in ("return", "yield"):
+        return bool(_SAVING.search(view.title)) and bool(_COPIES & effect.origins)
+    if _STRONG_CONTAINER.search(container):
+        return True
+    named = vocabulary.STATE_CONTAINER.search(container) or _SAVING.search(view.title)
+    return bool(named) and bool(_COPIES & effect.origins) and bool(_SAVING.search(view.promise))
+
+
+def _is_partial(view: FunctionView, effect: Effect) -> bool:
+    """Whether what is stored is meant to be a part of the state: trainable or adapter weights."""
+    container = last_name(effect.target)
+    if (
+        _STRONG_CONTAINER.search(container)
+        and "modules_to_save" in view.first_walk(effect, "parameters").receiver
+    ):
+        return False
+    if effect.guards & PARTIAL:
+        return True
+    speaks_of_adapters = any(vocabulary.ADAPTER.search(word) for word in (view.promise, *view.function.words))
+    return speaks_of_adapters and not _STRONG_CONTAINER.search(container)
+
+
+def _state_dict_from_shapes(view: FunctionView) -> Iterator[Problem]:
+    """A state dict is put together from the names of parameters that were written down, and then saved."""
+    if "buffer" in view.subject.facts.words:
+        return
+    for effect in view.function.effects:
+        if effect.kind != "store" or view.kinds(effect) != {"shapes"}:
+            continue
+        if not _STRONG_CONTAINER.search(last_name(effect.target)):
+            continue
+        walk = view.walks(effect.walks)[0]
+        text = (
+            f"the state dict is put together from `{walk.receiver}`, which names parameters only: "
+            "every buffer of the model is missing from it"
+        )
+        yield view.problem("BUF201", "medium", walk.place, text)
+        return

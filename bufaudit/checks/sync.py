@@ -1,0 +1,71 @@
+"""State on its way to other ranks, processes and engines: BUF301."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from bufaudit.checks.context import PARTIAL, Problem, confidence_of, registered_here, what_is_lost
+from bufaudit.source import vocabulary
+from bufaudit.source.syntax import last_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from bufaudit.checks.context import FunctionView, Subject
+    from bufaudit.results import Confidence
+    from bufaudit.source.facts import Effect
+
+_PROMISES_MODEL = re.compile(
+    r"model|weight|state|module|engine|rollout|vllm|sglang|replica|sync_?from|ranks?\b", re.IGNORECASE
+)
+_PROMISES_PARAMETERS = re.compile(r"param", re.IGNORECASE)
+_OTHER_PURPOSE = re.compile(
+    r"grad|optim|norm|reduce_loss|clip|check|assert|verify|validate|is_same|equal|hash|test|debug|log",
+    re.IGNORECASE,
+)
+
+
+def check(subject: Subject) -> Iterator[Problem]:
+    """All problems of this family in one file."""
+    for view in subject.functions():
+        if view.buffers_are_carried() or _OTHER_PURPOSE.search(view.title):
+            continue
+        reported = set()
+        for effect in view.effects("pass", on="parameters"):
+            walk = view.first_walk(effect, "parameters")
+            if walk.place in reported or not _is_sent(effect) or effect.guards & PARTIAL:
+                continue
+            if "saved" in view.kinds(effect) or "gradient" in effect.origins or _speaks_of_adapters(view):
+                continue
+            reach = view.reach(walk)
+            if reach.none:
+                continue
+            reported.add(walk.place)
+            text = (
+                f"the parameters of `{walk.receiver}` are sent on by `{last_name(effect.target)}`, its buffers are not: "
+                f"{what_is_lost(reach)} stay as they were at the other end"
+            )
+            yield view.problem(
+                "BUF301", confidence_of(reach, _by_promise(view)), walk.place, text, registered_here(reach)
+            )
+
+
+def _is_sent(effect: Effect) -> bool:
+    name = last_name(effect.target)
+    if name in ("gather", "all_gather", "reduce_scatter", "reduce"):
+        return False
+    return name in vocabulary.COLLECTIVES or bool(vocabulary.ENGINE_SYNC.search(effect.target))
+
+
+def _by_promise(view: FunctionView) -> Confidence:
+    """A function that only promises parameters keeps its word."""
+    if _PROMISES_MODEL.search(view.title):
+        return "medium"
+    if _PROMISES_PARAMETERS.search(view.title):
+        return "low"
+    return "medium" if _PROMISES_MODEL.search(view.promise) else "low"
+
+
+def _speaks_of_adapters(view: FunctionView) -> bool:
+    return bool(vocabulary.ADAPTER.search(view.promise))
