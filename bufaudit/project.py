@@ -90,7 +90,7 @@ class Project:
         """The dotted name under which a file is imported, as its packages' `__init__.py` files have it."""
         folder, name = os.path.split(path)
         parts = [] if name == "__init__.py" else [name.removesuffix(".py")]
-        while folder and os.path.isfile(os.path.join(folder, "__init__.py")):  # noqa: PTH113, PTH118
+        while folder and os.path.isfile(os.path.join(folder, "__init__.py")):
             folder, package = os.path.split(folder)
             parts.insert(0, package)
         return ".".join(parts)
@@ -218,7 +218,7 @@ class Project:
 
     def _module_path(self, path: str, module: str) -> str | None:
         """The file of a module as a file imports it, None where the project does not have it."""
-        folder = os.path.dirname(path)  # noqa: PTH120
+        folder = os.path.dirname(path)
         key = folder, module
         if key not in self._modules:
             self._modules[key] = self._find_module(folder, module)
@@ -229,7 +229,7 @@ class Project:
         parts = [part for part in module[dots:].split(".") if part]
         if dots:
             for _ in range(dots - 1):
-                folder = os.path.dirname(folder)  # noqa: PTH120
+                folder = os.path.dirname(folder)
             return _module_file(folder, parts)
         if not parts:
             return None
@@ -242,14 +242,12 @@ class Project:
     def _package_roots(self, folder: str) -> Iterator[str]:
         """The folder itself, and the one that holds the package it lies in."""
         yield folder
-        while os.path.isfile(os.path.join(folder, "__init__.py")):  # noqa: PTH113, PTH118
-            folder = os.path.dirname(folder)  # noqa: PTH120
+        while os.path.isfile(os.path.join(folder, "__init__.py")):
+            folder = os.path.dirname(folder)
         yield folder
 
 
 def _module_file(folder: str, parts: list[str]) -> str | None:
-    base = os.path.join(folder, *parts)  # noqa: PTH118
-    candidates = (
-        (f"{base}.py", os.path.join(base, "__init__.py")) if parts else (os.path.join(base, "__init__.py"),)
-    )  # noqa: PTH118
-    return next((candidate for candidate in candidates if os.path.isfile(candidate)), None)  # noqa: PTH113
+    base = os.path.join(folder, *parts)
+    candidates = (f"{base}.py", os.path.join(base, "__init__.py")) if parts else (os.path.join(base, "__init__.py"),)
+    return next((candidate for candidate in candidates if os.path.isfile(candidate)), None)

@@ -28,9 +28,7 @@ _POSITIVE_WEIGHT = LibraryBuffer("pos_weight", "pos_weight", "pos_weight is give
 
 _NORMS = ("BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "SyncBatchNorm", "_BatchNorm", "_NormBase")
 _LAZY_NORMS = ("LazyBatchNorm1d", "LazyBatchNorm2d", "LazyBatchNorm3d")
-_OPTIONAL_NORMS = tuple(
-    f"{lazy}InstanceNorm{dimensions}d" for lazy in ("", "Lazy") for dimensions in (1, 2, 3)
-)
+_OPTIONAL_NORMS = tuple(f"{lazy}InstanceNorm{dimensions}d" for lazy in ("", "Lazy") for dimensions in (1, 2, 3))
 _LOSSES = (
     "CrossEntropyLoss",
     "NLLLoss",

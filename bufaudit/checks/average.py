@@ -43,9 +43,7 @@ def _is_carried(view: FunctionView) -> bool:
         return True
     if any(call.callee.endswith("load_state_dict") for call in view.function.calls):
         return True
-    if view.function.class_name is not None and any(
-        sibling.buffers_are_carried() for sibling in view.siblings()
-    ):
+    if view.function.class_name is not None and any(sibling.buffers_are_carried() for sibling in view.siblings()):
         return True
     return any(vocabulary.speaks_of_statistics(word) for word in view.subject.facts.words)
 
@@ -63,9 +61,7 @@ def _mixed_in_loop(view: FunctionView) -> Iterator[Problem]:
         if source is None or into.place in reported:
             continue
         reported.add(into.place)
-        yield from _problem(
-            view, into, source, min(into.place, source.place, key=lambda p: (p.line, p.column))
-        )
+        yield from _problem(view, into, source, min(into.place, source.place, key=lambda p: (p.line, p.column)))
 
 
 def _mixed_by_call(view: FunctionView) -> Iterator[Problem]:
@@ -111,9 +107,7 @@ def _written_from_averages(view: FunctionView) -> Iterator[Problem]:
 
 def _named_for_buffers(view: FunctionView) -> Iterator[Problem]:
     """In code that averages: a function named for buffers that walks parameters, which never yield one."""
-    if not _BUFFER_NAME.search(view.title) or not _AVERAGE_NAME.search(
-        f"{view.function.class_name} {view.title}"
-    ):
+    if not _BUFFER_NAME.search(view.title) or not _AVERAGE_NAME.search(f"{view.function.class_name} {view.title}"):
         return
     if any(walk.kind != "parameters" for walk in view.function.walks):
         return

@@ -53,9 +53,7 @@ def _unread_mark(subject: Subject, fact: RestoreFact) -> Iterator[Problem]:
     if fact.how != "mark" or not tensor:
         return
     written = any(
-        other.initialiser == fact.initialiser
-        and other.attribute == tensor
-        and other.how in ("function", "in-place")
+        other.initialiser == fact.initialiser and other.attribute == tensor and other.how in ("function", "in-place")
         for other in subject.facts.restores
     )
     if written:
@@ -84,16 +82,16 @@ def _unguarded_walk(subject: Subject, view: FunctionView) -> Iterator[Problem]:
     for effect in view.effects("write", on="parameters"):
         if "initialized" not in effect.guards:
             walk = view.first_walk(effect, "parameters")
-            text = f"`_init_weights` writes the parameters of `{walk.receiver}` in place, whether or not they were loaded"
+            text = (
+                f"`_init_weights` writes the parameters of `{walk.receiver}` in place, whether or not they were loaded"
+            )
             yield view.problem("BUF103", "medium", effect.place, text)
 
 
 def _unmarked_buffers(view: FunctionView) -> Iterator[Problem]:
     """A loader that marks parameters as loaded copies buffers and does not mark them."""
     marks = [
-        effect
-        for effect in view.function.effects
-        if effect.kind == "mark" and "is_hf_initialized" in effect.target
+        effect for effect in view.function.effects if effect.kind == "mark" and "is_hf_initialized" in effect.target
     ]
     if not any("parameters" in view.kinds(effect) for effect in marks):
         return

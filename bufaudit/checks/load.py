@@ -30,9 +30,7 @@ _PARTIAL_LOAD = re.compile(
     r"student|delta|quant|convert|legacy|old",
     re.IGNORECASE,
 )
-_LOADING = re.compile(
-    r"load|restor|resum|import|init|apply|recover|assign|set_|copy|sync|update", re.IGNORECASE
-)
+_LOADING = re.compile(r"load|restor|resum|import|init|apply|recover|assign|set_|copy|sync|update", re.IGNORECASE)
 
 
 def check(subject: Subject) -> Iterator[Problem]:
@@ -79,21 +77,18 @@ def _params_only_load(view: FunctionView) -> Iterator[Problem]:
 def _writes_argument(effect: Effect) -> bool:
     """Whether a call that gets a parameter and a checkpoint entry is one that puts the second into the first."""
     name = last_name(effect.target)
-    return bool(
-        re.search(r"load|copy|set|assign|update|write|replace", name, re.IGNORECASE)
-    ) and not re.search(r"setattr|offset|settings|dataset|subset|reset", name)
+    return bool(re.search(r"load|copy|set|assign|update|write|replace", name, re.IGNORECASE)) and not re.search(
+        r"setattr|offset|settings|dataset|subset|reset", name
+    )
 
 
 def _looked_up(view: FunctionView, effect: Effect) -> bool:
-    return any(
-        other.kind == "lookup" and set(other.walks) & set(effect.walks) for other in view.function.effects
-    )
+    return any(other.kind == "lookup" and set(other.walks) & set(effect.walks) for other in view.function.effects)
 
 
 def _loads_whole_state(view: FunctionView) -> bool:
     return any(
-        last_name(call.callee) in ("load_state_dict", "set_model_state_dict")
-        and not _OPTIMIZER.search(call.callee)
+        last_name(call.callee) in ("load_state_dict", "set_model_state_dict") and not _OPTIMIZER.search(call.callee)
         for call in view.function.calls
     )
 
@@ -190,11 +185,7 @@ def _one_rank_load_state_dict(view: FunctionView) -> Iterator[Problem]:
     if _shares_among_ranks(view) or "deepspeed" in view.function.words:
         return
     for call in view.function.calls:
-        if (
-            "rank" not in call.guards
-            or last_name(call.callee) != "load_state_dict"
-            or _OPTIMIZER.search(call.callee)
-        ):
+        if "rank" not in call.guards or last_name(call.callee) != "load_state_dict" or _OPTIMIZER.search(call.callee):
             continue
         receiver = call.callee.removesuffix(".load_state_dict")
         if receiver.partition(".")[0] not in (*view.function.parameters, "self"):
@@ -212,9 +203,7 @@ def _discarded_result(view: FunctionView) -> Iterator[Problem]:
             continue
         around = f"{view.promise} {receiver} {call.origin} {' '.join(call.arguments)}"
         promises = _WHOLE_LOAD.search(f"{view.promise} {call.origin}") is not None
-        partial = (
-            _PARTIAL_LOAD.search(around) is not None or call.guards & {"adapter"} or _is_filtered(view, call)
-        )
+        partial = _PARTIAL_LOAD.search(around) is not None or call.guards & {"adapter"} or _is_filtered(view, call)
         text = (
             f"`{receiver}.load_state_dict(strict=False)` throws its result away: "
             "a checkpoint that misses entries, or whose names do not match, loads without a word"
@@ -246,9 +235,7 @@ def _wrapped_in_parameter(view: FunctionView) -> Iterator[Problem]:
             continue
         if effect.guards & {"buffer", "parameter", "membership", "name", "adapter"}:
             continue
-        saved: tuple[Walk, ...] = tuple(
-            w for w in view.walks(effect.walks) if w.kind in ("saved", "state_dict")
-        )
+        saved: tuple[Walk, ...] = tuple(w for w in view.walks(effect.walks) if w.kind in ("saved", "state_dict"))
         if not saved or {"parameters"} & view.kinds(effect):
             continue
         text = (

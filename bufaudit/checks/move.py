@@ -51,11 +51,7 @@ def _moved_parameters(view: FunctionView) -> Iterator[Problem]:
 
 
 def _is_own_value_moved(effect: Effect) -> bool:
-    return (
-        "moved" in effect.origins
-        and set(effect.sources) <= set(effect.walks)
-        and "arithmetic" not in effect.origins
-    )
+    return "moved" in effect.origins and set(effect.sources) <= set(effect.walks) and "arithmetic" not in effect.origins
 
 
 def _moves_module(view: FunctionView) -> bool:

@@ -77,10 +77,7 @@ def _is_saved_state(view: FunctionView, effect: Effect) -> bool:
 def _is_partial(view: FunctionView, effect: Effect) -> bool:
     """Whether what is stored is meant to be a part of the state: trainable or adapter weights."""
     container = last_name(effect.target)
-    if (
-        _STRONG_CONTAINER.search(container)
-        and "modules_to_save" in view.first_walk(effect, "parameters").receiver
-    ):
+    if _STRONG_CONTAINER.search(container) and "modules_to_save" in view.first_walk(effect, "parameters").receiver:
         return False
     if effect.guards & PARTIAL:
         return True

@@ -13,7 +13,7 @@ from bufaudit.source.flow import constructed_type, read_function
 from bufaudit.source.registrations import RegistrationReader
 from bufaudit.source.restores import restores_of_class
 from bufaudit.source.suppressions import parse_suppressions
-from bufaudit.source.syntax import Definition, Places, dotted, last_name
+from bufaudit.source.syntax import Definition, Places, dotted
 from bufaudit.source.text import Unreadable, parse, split_lines
 
 if TYPE_CHECKING:
@@ -88,9 +88,7 @@ class _Extraction:
         self._read_scope(tree.body)
         self._reader = RegistrationReader(self._places, self._buffer_names())
         self._read_definitions(tree.body, "", nested=False)
-        code = [
-            statement for statement in tree.body if not isinstance(statement, ast.Import | ast.ImportFrom)
-        ]
+        code = [statement for statement in tree.body if not isinstance(statement, ast.Import | ast.ImportFrom)]
         self._functions += self._module_code(code)
         generated = _GENERATED.search(self._text, 0, 3000)
         return FileFacts(
@@ -121,9 +119,7 @@ class _Extraction:
                             self._stars.append(origin)
                         else:
                             separator = "" if origin.endswith(".") else "."
-                            self._imports.append(
-                                Import(alias.asname or alias.name, f"{origin}{separator}{alias.name}")
-                            )
+                            self._imports.append(Import(alias.asname or alias.name, f"{origin}{separator}{alias.name}"))
                 case ast.Assign(targets=[ast.Name(id=name)], value=ast.Name() | ast.Attribute() as value):
                     target = dotted(value)
                     if target and "(" not in target and "[" not in target:
@@ -192,9 +188,7 @@ class _Extraction:
                     self._read_class(child, f"{name}.{child.name}", nested=True)
 
     def _class_registrations(self, node: ast.ClassDef, name: str) -> list[RegistrationFact]:
-        return (
-            list(self._reader.of_class(node, name)) if self._mentions(node, self._registering_words()) else []
-        )
+        return list(self._reader.of_class(node, name)) if self._mentions(node, self._registering_words()) else []
 
     def _registering_words(self) -> tuple[str, ...]:
         spelled = {name.rpartition(".")[2] + "(" for name in self._reader.buffer_names}
@@ -227,9 +221,7 @@ class _Extraction:
         code = [node for node in body if not isinstance(node, Definition | ast.ClassDef)]
         if not code or not any(self._mentions(node, _STATE_WORDS) for node in code):
             return ()
-        functions = read_function(
-            code, None, name="<module>", class_name=None, attribute_types={}, places=self._places
-        )
+        functions = read_function(code, None, name="<module>", class_name=None, attribute_types={}, places=self._places)
         return tuple(function for function in functions if function.name == "<module>")
 
     def _mentions(self, node: ast.stmt, words: Sequence[str]) -> bool:

@@ -24,9 +24,7 @@ if TYPE_CHECKING:
 
 _LONGEST_DOC = 1000
 _LONGEST_WORD = 60
-_SAVERS = frozenset(
-    {"save", "save_file", "save_model", "save_pretrained", "dcp_save", "async_save", "xser_save"}
-)
+_SAVERS = frozenset({"save", "save_file", "save_model", "save_pretrained", "dcp_save", "async_save", "xser_save"})
 _LOADS = frozenset(
     {
         "load_state_dict",
@@ -116,9 +114,7 @@ def _words(body: Iterable[ast.stmt]) -> frozenset[str]:
     for statement in body:
         for word in identifiers(statement):
             if len(word) <= _LONGEST_WORD and (
-                word in vocabulary.RANK_SYNC
-                or vocabulary.ADAPTER.search(word)
-                or vocabulary.speaks_of_statistics(word)
+                word in vocabulary.RANK_SYNC or vocabulary.ADAPTER.search(word) or vocabulary.speaks_of_statistics(word)
             ):
                 found.add(word)
         for node in ast.walk(statement):
@@ -336,9 +332,7 @@ class _Reader:
             self._effect("store", target, stored, replace(stored, origins=origins), text)
             base = text.removesuffix("[]")
             if base in self.containers and self.names.get(base, NOTHING).kind == "other":
-                self.names[base] = replace(
-                    values.mapping(stored.walks, stored.origins, alias=False), fresh=True
-                )
+                self.names[base] = replace(values.mapping(stored.walks, stored.origins, alias=False), fresh=True)
         elif key.kind == "name" and self._kinds(key) == {"shapes"}:
             self._effect("store", target, replace(key, kind="tensor"), NOTHING, text)
 
@@ -347,9 +341,7 @@ class _Reader:
         target = self._evaluate(statement.target)
         if target.kind == "tensor" and target.alias:
             mixed = replace(values.union(values.tensors_in(value), NOTHING), kind="tensor")
-            self._effect(
-                "write", statement, target, replace(mixed, origins=mixed.origins | {"arithmetic"}), "augment"
-            )
+            self._effect("write", statement, target, replace(mixed, origins=mixed.origins | {"arithmetic"}), "augment")
         elif target.kind in ("iterable", "map", "other") and isinstance(statement.target, ast.Name):
             held = values.tensors_in(value)
             if held.kind == "tensor":
@@ -409,11 +401,7 @@ class _Reader:
             case ast.Lambda():
                 return NOTHING
             case ast.FormattedValue() | ast.JoinedStr():
-                parts = [
-                    self._evaluate(child)
-                    for child in ast.iter_child_nodes(node)
-                    if isinstance(child, ast.expr)
-                ]
+                parts = [self._evaluate(child) for child in ast.iter_child_nodes(node) if isinstance(child, ast.expr)]
                 return values.union(*[part for part in parts if part.kind == "name"])
             case _:
                 for child in ast.iter_child_nodes(node):
@@ -465,9 +453,7 @@ class _Reader:
         if container.kind == "map":
             kinds = self._kinds(container)
             if key.kind in ("name", "tuple") and "parameters" in kinds and "saved" in self._kinds(key):
-                self._effect(
-                    "lookup", node, replace(container, kind="tensor"), replace(key, kind="tensor"), "[]"
-                )
+                self._effect("lookup", node, replace(container, kind="tensor"), replace(key, kind="tensor"), "[]")
             return container.item or NOTHING
         if container.kind == "tensor":
             return container
@@ -499,11 +485,7 @@ class _Reader:
     def _compare(self, node: ast.Compare) -> Value:
         left = self._evaluate(node.left)
         others = [self._evaluate(comparator) for comparator in node.comparators]
-        if (
-            isinstance(node.ops[0], ast.NotIn)
-            and left.kind == "name"
-            and others[0].kind in ("map", "iterable")
-        ):
+        if isinstance(node.ops[0], ast.NotIn) and left.kind == "name" and others[0].kind in ("map", "iterable"):
             self._names_missing(node, left, others[0])
         return NOTHING
 
@@ -678,13 +660,9 @@ class _Reader:
         if method in ("zip", "zip_longest", "zip_equal"):
             columns = tuple(_items(argument) for argument in arguments)
             walks = frozenset[int]().union(*(column.walks for column in columns))
-            return (
-                Value("iterable", walks, item=Value("tuple", walks, elements=columns)) if walks else NOTHING
-            )
+            return Value("iterable", walks, item=Value("tuple", walks, elements=columns)) if walks else NOTHING
         if method == "enumerate":
-            return Value(
-                "iterable", first.walks, item=Value("tuple", first.walks, elements=(NOTHING, _items(first)))
-            )
+            return Value("iterable", first.walks, item=Value("tuple", first.walks, elements=(NOTHING, _items(first))))
         if method in ("chain", "from_iterable"):
             return values.union(*arguments)
         if method in ("dict", "OrderedDict") and first != NOTHING:
@@ -703,11 +681,7 @@ class _Reader:
             "track",
             "deque",
         ):
-            return (
-                first
-                if first.kind != "map"
-                else Value("iterable", first.walks, item=values.name(first.walks))
-            )
+            return first if first.kind != "map" else Value("iterable", first.walks, item=values.name(first.walks))
         if method == "filter" and len(arguments) == 2:
             self._guards.append(guards_of(node.args[0]))
             self._effect("store", node, values.tensors_in(arguments[1]), NOTHING, "filter")
@@ -741,17 +715,11 @@ class _Reader:
             return NOTHING
         if method == "Parameter" and first != NOTHING:
             held = values.tensors_in(first)
-            return (
-                replace(held, alias=False, origins=held.origins | {"parameter"})
-                if held != NOTHING
-                else NOTHING
-            )
+            return replace(held, alias=False, origins=held.origins | {"parameter"}) if held != NOTHING else NOTHING
         if method in _GROWERS and isinstance(node.func, ast.Attribute):
             self._grow_other(node, dotted(node.func.value), arguments)
             return NOTHING
-        passed = values.union(
-            *(found for found in map(values.tensors_in, everything) if found.kind == "tensor")
-        )
+        passed = values.union(*(found for found in map(values.tensors_in, everything) if found.kind == "tensor"))
         named = values.union(*(value for value in everything if value.kind == "name"))
         if passed.kind == "tensor" or named.kind == "name":
             return self._pass(node, callee, passed, named)
@@ -785,11 +753,7 @@ class _Reader:
 
     def _getattr(self, node: ast.Call, owner: Value) -> Value:
         attribute = node.args[1]
-        if (
-            owner.kind == "tensor"
-            and isinstance(attribute, ast.Constant)
-            and isinstance(attribute.value, str)
-        ):
+        if owner.kind == "tensor" and isinstance(attribute, ast.Constant) and isinstance(attribute.value, str):
             if attribute.value in vocabulary.ALIASES:
                 return owner
             return NOTHING
@@ -801,18 +765,14 @@ class _Reader:
         if owner.kind == "tensor" and owner.alias:
             attribute = node.args[1]
             target = (
-                attribute.value
-                if isinstance(attribute, ast.Constant) and isinstance(attribute.value, str)
-                else "{}"
+                attribute.value if isinstance(attribute, ast.Constant) and isinstance(attribute.value, str) else "{}"
             )
             kind: EffectKind = "write" if target == "data" else "mark"
             self._effect(kind, node, owner, value if target == "data" else NOTHING, target)
         elif held.kind == "tensor":
             self._effect("assign", node, held, value, "setattr")
 
-    def _record_call(
-        self, node: ast.Call, callee: str, method: str, arguments: list[Value], *, used: bool
-    ) -> None:
+    def _record_call(self, node: ast.Call, callee: str, method: str, arguments: list[Value], *, used: bool) -> None:
         averages = bool(vocabulary.AVERAGERS.search(callee)) and any(argument.walks for argument in arguments)
         if not (
             averages
@@ -825,20 +785,14 @@ class _Reader:
             return
         texts = tuple(source_text(argument) for argument in node.args)
         keywords = tuple((keyword.arg or "**", source_text(keyword.value)) for keyword in node.keywords)
-        first = (
-            node.args[0]
-            if node.args
-            else next((k.value for k in node.keywords if k.arg == "state_dict"), None)
-        )
+        first = node.args[0] if node.args else next((k.value for k in node.keywords if k.arg == "state_dict"), None)
         self.calls.append(
             Call(
                 callee=callee or method,
                 arguments=texts,
                 keywords=keywords,
                 walks=tuple(tuple(sorted(argument.walks)) for argument in arguments),
-                origin=self._assigned_from.get(first.id, "")
-                if isinstance(first, ast.Name)
-                else source_text(first),
+                origin=self._assigned_from.get(first.id, "") if isinstance(first, ast.Name) else source_text(first),
                 used=used,
                 place=self.places.of(node, self._statement),
                 guards=self._current_guards(),
@@ -864,9 +818,7 @@ class _Reader:
     def _current_guards(self) -> frozenset[Guard]:
         return frozenset().union(*self._guards) if self._guards else frozenset()
 
-    def _effect(
-        self, kind: EffectKind, node: ast.expr | ast.stmt, on: Value, value: Value, target: str
-    ) -> None:
+    def _effect(self, kind: EffectKind, node: ast.expr | ast.stmt, on: Value, value: Value, target: str) -> None:
         if not on.walks:
             return
         origins: frozenset[Origin] = value.origins

@@ -38,9 +38,7 @@ def guards_of(test: ast.AST) -> frozenset[Guard]:
                 found.add("membership")
             case ast.Compare(comparators=[ast.Constant(value=str())]):
                 found.add("name")
-            case ast.Call(
-                func=ast.Attribute(attr="startswith" | "endswith" | "match" | "search" | "fullmatch")
-            ):
+            case ast.Call(func=ast.Attribute(attr="startswith" | "endswith" | "match" | "search" | "fullmatch")):
                 found.add("name")
     return frozenset(found)
 
@@ -54,9 +52,7 @@ def one_rank(test: ast.AST) -> bool | None:
         case ast.BoolOp():
             answers = [answer for answer in map(one_rank, test.values) if answer is not None]
             return answers[0] if answers else None
-        case ast.Compare(left=left, ops=[operator], comparators=[ast.Constant(value=0 | -1)]) if _is_rank(
-            left
-        ):
+        case ast.Compare(left=left, ops=[operator], comparators=[ast.Constant(value=0 | -1)]) if _is_rank(left):
             match operator:
                 case ast.Eq() | ast.Is() | ast.LtE():
                     return True

@@ -54,28 +54,20 @@ class RegistrationReader:
         """What a function registers."""
         yield from self._block(node.body, class_name, _Context())
 
-    def _block(
-        self, body: Sequence[ast.stmt], class_name: str | None, context: _Context
-    ) -> Iterator[RegistrationFact]:
+    def _block(self, body: Sequence[ast.stmt], class_name: str | None, context: _Context) -> Iterator[RegistrationFact]:
         for statement in body:
             yield from self._statement(statement, class_name, context)
             match statement:
                 case ast.Assign(targets=[ast.Name(id=name)], value=ast.Constant(value=str(text))):
                     context = replace(context, literals={**context.literals, name: (text,)})
-                case ast.Assign(targets=[ast.Name(id=name)], value=ast.Call() as call) if self._is_buffer(
-                    call
-                ):
+                case ast.Assign(targets=[ast.Name(id=name)], value=ast.Call() as call) if self._is_buffer(call):
                     context = replace(context, buffers={**context.buffers, name: call})
-                case ast.If(orelse=[]) if isinstance(
-                    statement.body[-1], ast.Return | ast.Raise | ast.Continue
-                ):
+                case ast.If(orelse=[]) if isinstance(statement.body[-1], ast.Return | ast.Raise | ast.Continue):
                     negated = source_text(ast.UnaryOp(ast.Not(), statement.test))
                     if not isinstance(statement.body[-1], ast.Raise):
                         context = replace(context, conditions=(*context.conditions, negated))
 
-    def _statement(
-        self, statement: ast.stmt, class_name: str | None, context: _Context
-    ) -> Iterator[RegistrationFact]:
+    def _statement(self, statement: ast.stmt, class_name: str | None, context: _Context) -> Iterator[RegistrationFact]:
         match statement:
             case ast.ClassDef():
                 return
@@ -113,9 +105,7 @@ class RegistrationReader:
             case _:
                 yield from self._simple(statement, class_name, context)
 
-    def _simple(
-        self, statement: ast.stmt, class_name: str | None, context: _Context
-    ) -> Iterator[RegistrationFact]:
+    def _simple(self, statement: ast.stmt, class_name: str | None, context: _Context) -> Iterator[RegistrationFact]:
         match statement:
             case ast.Assign(value=value):
                 for target in statement.targets:
@@ -261,9 +251,7 @@ def _loop_literals(loop: ast.For | ast.AsyncFor) -> dict[str, tuple[str, ...]]:
             firsts = [constant_string(key) for key in source.keys]
         case ast.Tuple() | ast.List():
             firsts = [
-                constant_string(
-                    element.elts[0] if isinstance(element, ast.Tuple) and element.elts else element
-                )
+                constant_string(element.elts[0] if isinstance(element, ast.Tuple) and element.elts else element)
                 for element in source.elts
             ]
         case _:
@@ -312,11 +300,7 @@ def _named_by_callers(
             if isinstance(node, ast.Call) and dotted(node.func) == f"self.{method.name}":
                 arguments = dict(zip(parameters, node.args, strict=False))
                 arguments |= {keyword.arg: keyword.value for keyword in node.keywords if keyword.arg}
-                given += [
-                    text
-                    for value in arguments.values()
-                    if (text := name_pattern(value)) and text.isidentifier()
-                ]
+                given += [text for value in arguments.values() if (text := name_pattern(value)) and text.isidentifier()]
     if not given:
         yield replace(fact, condition=fact.condition or "the name is computed")
         return

@@ -53,9 +53,7 @@ def _block(
                 asked = _classes_asked(statement.test)
                 for variable, targets in asked.items():
                     for target in targets:
-                        yield from _block(
-                            statement.body, initialiser, {**roots, variable: target}, inner, places
-                        )
+                        yield from _block(statement.body, initialiser, {**roots, variable: target}, inner, places)
                 if not asked:
                     yield from _block(statement.body, initialiser, roots, inner, places)
                 yield from _block(statement.orelse, initialiser, roots, guards, places)
@@ -117,9 +115,7 @@ def _flags_read(method: Definition) -> frozenset[str]:
     found = set()
     for node in ast.walk(method):
         match node:
-            case ast.Call(
-                func=ast.Name(id="getattr" | "hasattr"), args=[owner, ast.Constant(value=str(flag)), *_]
-            ):
+            case ast.Call(func=ast.Name(id="getattr" | "hasattr"), args=[owner, ast.Constant(value=str(flag)), *_]):
                 path = _attribute(owner)
                 if path is not None:
                     found.add(f"{path[1]}.{flag}")

@@ -168,9 +168,7 @@ PARAMETER_WORD = re.compile(
     r"^(Parameter|_parameters|named_parameters|parameters|param_names|parameter_names|params_dict|is_param\w*)$"
 )
 #: Attributes that only sharded tensors have.
-SHARDED_ATTRIBUTES = frozenset(
-    {"device_mesh", "placements", "_spec", "_local_tensor", "to_local", "full_tensor"}
-)
+SHARDED_ATTRIBUTES = frozenset({"device_mesh", "placements", "_spec", "_local_tensor", "to_local", "full_tensor"})
 
 RANK_NAME = re.compile(
     r"(^|_|\.)(get_)?(global_|local_|world_|dp_|data_parallel_|node_|process_)?rank$|get_rank|local_rank|process_index$"
