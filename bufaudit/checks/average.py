@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from bufaudit.checks.context import FunctionView, Subject
     from bufaudit.project import Reach
+    from bufaudit.source.facts import Place, Walk
     from bufaudit.source.facts import Walk
 
 _AVERAGE_NAME = re.compile(

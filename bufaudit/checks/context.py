@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -155,8 +154,3 @@ def one_per_place(problems: Iterable[Problem]) -> Iterator[Problem]:
         if key not in seen:
             seen.add(key)
             yield problem
-
-
-def says(text: str, pattern: re.Pattern[str]) -> bool:
-    """Whether a name or docstring speaks of something."""
-    return pattern.search(text) is not None

@@ -101,7 +101,7 @@ def _unmarked_buffers(view: FunctionView) -> Iterator[Problem]:
         if "checkpoint" in effect.origins:
             walk = view.first_walk(effect, "buffers")
             text = (
-                f"the buffers of `{walk.receiver}` are loaded but not marked `_is_hf_initialized` as the parameters are: "
+                f"the buffers of `{walk.receiver}` are loaded but not marked `_is_hf_initialized` as parameters are: "
                 "the initialiser writes over them afterwards"
             )
             yield view.problem("BUF103", "high", effect.place, text)

@@ -43,7 +43,7 @@ def check(subject: Subject) -> Iterator[Problem]:
                 continue
             reported.add(walk.place)
             text = (
-                f"the parameters of `{walk.receiver}` are sent on by `{last_name(effect.target)}`, its buffers are not: "
+                f"`{last_name(effect.target)}` sends on the parameters of `{walk.receiver}`, its buffers it does not: "
                 f"{what_is_lost(reach)} stay as they were at the other end"
             )
             yield view.problem(
