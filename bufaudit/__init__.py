@@ -1,0 +1,53 @@
+"""Finds model state, registered buffers above all, that PyTorch code silently drops."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from bufaudit.version import __version__
+
+if TYPE_CHECKING:
+    from bufaudit.api import inventory, scan
+    from bufaudit.config import Settings, load_settings
+    from bufaudit.errors import BufauditError
+    from bufaudit.results import Finding, InventoryResult, Registration, Related, ScanResult
+
+_HOMES = {
+    "inventory": "api",
+    "scan": "api",
+    "Settings": "config",
+    "load_settings": "config",
+    "BufauditError": "errors",
+    "Finding": "results",
+    "InventoryResult": "results",
+    "Registration": "results",
+    "Related": "results",
+    "ScanResult": "results",
+}
+
+__all__ = [
+    "BufauditError",
+    "Finding",
+    "InventoryResult",
+    "Registration",
+    "Related",
+    "ScanResult",
+    "Settings",
+    "__version__",
+    "inventory",
+    "load_settings",
+    "scan",
+]
+
+
+def __getattr__(name: str) -> object:
+    """Public names are imported when they are first asked for."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"bufaudit.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    """The public names, imported or not."""
+    return sorted(__all__)

@@ -1,0 +1,75 @@
+"""The command line: one module per command, imported when its command is asked for."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import Any
+
+import click
+
+from bufaudit.errors import BufauditError
+from bufaudit.version import __version__
+
+_COMMANDS = {
+    "scan": "Find code that drops model state.",
+    "inventory": "List every buffer that classes register or inherit.",
+    "rule": "Explain a rule, or list them all.",
+}
+
+
+class _Commands(click.Group):
+    """The commands of `_COMMANDS`, each in a module of its name."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        command: click.Command = import_module(f"bufaudit.cli.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_COMMANDS.items()))
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            from difflib import get_close_matches
+
+            close = get_close_matches(args[0], _COMMANDS)
+            if close:
+                error.message += f" Did you mean {close[0]!r}?"
+            raise
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="bufaudit")
+def group() -> None:
+    """Find model state, registered buffers above all, that PyTorch code silently drops."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run a command and exit: 0 clean, 1 found something, 2 could not run."""
+    sys.exit(run(arguments))
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """Run a command and give its exit status."""
+    try:
+        status: Any = group.main(arguments, prog_name="bufaudit", standalone_mode=False)
+    except BufauditError as error:
+        click.echo(f"bufaudit: {error}", err=True)
+        return 2
+    except click.ClickException as error:
+        error.show()
+        return 2
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("bufaudit: interrupted", err=True)
+        return 130
+    return status if isinstance(status, int) else 0

@@ -1,0 +1,74 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bufaudit.config import Settings
+
+Command = TypeVar("Command", bound="Callable[..., Any]")
+
+
+class CommaSeparated(click.ParamType):
+    """`A,B` as a tuple; an option that may be repeated adds up."""
+
+    name = "LIST"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
+        if isinstance(value, tuple):
+            return value
+        return tuple(part.strip() for part in str(value).split(",") if part.strip())
+
+
+def flattened(lists: tuple[tuple[str, ...], ...]) -> tuple[str, ...] | None:
+    """The values of a repeated list option, None where it was not given."""
+    return tuple(value for values in lists for value in values) if lists else None
+
+
+def run_options(function: Command) -> Command:
+    """Which files are read, and how."""
+    for decorate in (
+        click.argument("paths", nargs=-1, type=click.Path()),
+        click.option("--exclude", "exclude", multiple=True, type=CommaSeparated(),
+                     help="Leave out what matches these patterns, written as in .gitignore."),
+        click.option("--force-exclude", is_flag=True, help="Apply excludes to files given by name too."),
+        click.option("--no-respect-gitignore", "respect_gitignore", flag_value=False, default=None,
+                     help="Read files that .gitignore leaves out."),
+        click.option("-j", "--jobs", type=click.IntRange(min=1), help="Worker processes; by default one a core."),
+        click.option("--no-cache", "cache", flag_value=False, default=None, help="Neither read nor write the cache."),
+        click.option("--cache-dir", type=click.Path(path_type=Path), help="Where the cache lies."),
+        click.option("--config", type=click.Path(path_type=Path),
+                     help="The pyproject.toml to take settings from, in place of the nearest one."),
+        click.option("--isolated", is_flag=True, help="Take no settings from any file."),
+    ):  # fmt: skip
+        function = decorate(function)
+    return function
+
+
+def report_options(formats: tuple[str, ...]) -> Callable[[Command], Command]:
+    """How the result is shown, and where."""
+
+    def decorated(function: Command) -> Command:
+        for decorate in (
+            click.option("--output-format", type=click.Choice(formats), help="How to show the result."),
+            click.option("-o", "--output-file", type=click.Path(path_type=Path), help="Where to write it."),
+        ):
+            function = decorate(function)
+        return function
+
+    return decorated
+
+
+def settings_for(paths: tuple[str, ...], *, config: Path | None, isolated: bool, **given: Any) -> Settings:
+    """The settings of the files that `paths` name, with what the command line gives on top."""
+    from bufaudit.config import load_settings, override
+
+    first = Path(paths[0]) if paths else Path()
+    start = first if first.is_dir() else first.parent
+    return override(load_settings(start, config=config, isolated=isolated), **given)
