@@ -11,9 +11,7 @@ if TYPE_CHECKING:
 
 def printable(text: object) -> str:
     """The text on one line, with control characters and undecodable bytes as backslash escapes."""
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in str(text)
-    )
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in str(text))
 
 
 class BufauditError(Exception):
@@ -49,9 +47,7 @@ class GitMissingError(GitError):
     """There is no git to ask."""
 
     def __init__(self) -> None:
-        super().__init__(
-            "git was not found on PATH; install it, or scan without asking git which files changed"
-        )
+        super().__init__("git was not found on PATH; install it, or scan without asking git which files changed")
 
 
 class NotARepositoryError(GitError):

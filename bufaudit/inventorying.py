@@ -7,6 +7,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from bufaudit import torch_state
+from bufaudit.project import same_name
 from bufaudit.results import Registration
 from bufaudit.source.syntax import last_name
 
@@ -163,12 +164,7 @@ def _asks_for(target: str, names: set[str]) -> bool:
 
 
 def _writes(restore: RestoreFact, name: str) -> bool:
-    written = last_name(restore.attribute)
-    return restore.how != "mark" and (written == name or _matches(written, name) or _matches(name, written))
-
-
-def _matches(pattern: str, name: str) -> bool:
-    return "{}" in pattern and fnmatchcase(name, pattern.replace("{}", "*"))
+    return restore.how != "mark" and same_name(last_name(restore.attribute), name)
 
 
 def in_order(registrations: Iterable[Registration]) -> tuple[Registration, ...]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from bufaudit import torch_state
@@ -245,6 +246,15 @@ class Project:
         while os.path.isfile(os.path.join(folder, "__init__.py")):
             folder = os.path.dirname(folder)
         yield folder
+
+
+def same_name(one: str, other: str) -> bool:
+    """Whether two buffer names, either of which may be a pattern with `{}`, can be the same."""
+    return one == other or _matches(one, other) or _matches(other, one)
+
+
+def _matches(pattern: str, name: str) -> bool:
+    return "{}" in pattern and fnmatchcase(name, pattern.replace("{}", "*"))
 
 
 def _module_file(folder: str, parts: list[str]) -> str | None:

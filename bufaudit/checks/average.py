@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from bufaudit.checks.context import FunctionView, Subject
     from bufaudit.project import Reach
     from bufaudit.source.facts import Place, Walk
-    from bufaudit.source.facts import Walk
 
 _AVERAGE_NAME = re.compile(
     r"(^|[_.])ema|ema($|[_.])|EMA|[Pp]olyak|[Aa]verag|[Tt]arget|[Mm]omentum|[Tt]eacher|shadow|swa($|_)|SWA|running_model|"

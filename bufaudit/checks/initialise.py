@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bufaudit.checks.context import Problem
+from bufaudit.project import same_name
 from bufaudit.source.syntax import last_name
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def _honours_marks(subject: Subject) -> bool:
 
 
 def _unguarded_write(subject: Subject, fact: RestoreFact) -> Iterator[Problem]:
-    if fact.how != "in-place" or fact.target is None:
+    if fact.how != "in-place" or fact.target is None or _is_never_loaded(subject, fact):
         return
     confidence: Confidence = "medium" if _honours_marks(subject) else "low"
     text = (
@@ -46,6 +47,18 @@ def _unguarded_write(subject: Subject, fact: RestoreFact) -> Iterator[Problem]:
         "the initialisers of transformers.initialization leave loaded tensors alone"
     )
     yield Problem("BUF103", confidence, fact.place, text, fact.initialiser)
+
+
+def _is_never_loaded(subject: Subject, fact: RestoreFact) -> bool:
+    """Whether the initialiser writes a non-persistent buffer, which no checkpoint holds."""
+    found = subject.project.find_class(subject.path, fact.target or "")
+    if found is None:
+        return False
+    return any(
+        registration.fact.persistent is False and same_name(registration.fact.name, fact.attribute)
+        for member in subject.project.lineage(found)
+        for registration in subject.project.registrations(member)
+    )
 
 
 def _unread_mark(subject: Subject, fact: RestoreFact) -> Iterator[Problem]:

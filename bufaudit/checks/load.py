@@ -20,8 +20,7 @@ _OPTIMIZER = re.compile(
     r"optim|sched|scaler|sampler|loader|tokenizer|processor|ema\b|rng|metric|callback", re.IGNORECASE
 )
 _WHOLE_LOAD = re.compile(
-    r"resum|restor|consolidat|zero_checkpoint|full[_ ](model|state|checkpoint|weights)|entire|complete|whole|"
-    r"(load|reload)[_ ](the )?(\w+[_ ])?checkpoint\b|last_checkpoint|best[_ ]?(model|checkpoint)|exact",
+    r"resum|restor|consolidat|zero_checkpoint|full[_ ](model|state|checkpoint|weights)|entire|complete|whole|exact",
     re.IGNORECASE,
 )
 _PARTIAL_LOAD = re.compile(
@@ -98,7 +97,7 @@ def _gathered_parameters_only(view: FunctionView) -> Iterator[Problem]:
     if view.buffers_are_carried():
         return
     for effect in view.effects("settle", "mark", on="parameters"):
-        marks_loaded = effect.kind == "settle" or "initialized" in effect.target
+        marks_loaded = effect.kind == "settle" or ("initialized" in effect.target and "membership" in effect.guards)
         if not marks_loaded or not any(walk.kind == "saved" for walk in view.function.walks):
             continue
         if effect.kind == "settle" and "missing" not in effect.target:

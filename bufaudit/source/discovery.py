@@ -122,7 +122,8 @@ def discover(
         if is_folder:
             candidates = walk.files_below(os.fspath(path), real)
         else:
-            candidates = iter([_Found(False, path.is_symlink(), os.fspath(path), real)])
+            is_link = os.path.islink(path)  # noqa: PTH114
+            candidates = iter([_Found(False, is_link, os.fspath(path), real)])
         for candidate in candidates:
             known = found.get(candidate.real)
             if known is None or candidate < known:
@@ -158,7 +159,7 @@ class _Walk:
                 return True
             prefix += name + "/"
             mark = f"{self._root}/{prefix}{_ENVIRONMENT_MARK}"
-            if is_part_folder and os.path.exists(mark):  # noqa: PTH110
+            if is_part_folder and os.path.exists(mark):
                 return True
         return False
 
@@ -200,9 +201,7 @@ class _Walk:
                     target = os.path.realpath(entry.path) if is_link else f"{real}/{name}"
                     yield _Found(True, is_link, f"{shown}{name}", target)
 
-    def _left_out(
-        self, name: str, layers: tuple[_Layer, ...], exclude_prefix: str, *, is_folder: bool
-    ) -> bool:
+    def _left_out(self, name: str, layers: tuple[_Layer, ...], exclude_prefix: str, *, is_folder: bool) -> bool:
         if self._excludes.verdict(exclude_prefix, name, is_folder=is_folder):
             return True
         return _ignored(name, layers, is_folder=is_folder)
@@ -317,8 +316,8 @@ def _below(top: str, path: str) -> str | None:
 
 def _repository_top(real: str) -> str | None:
     folder = real
-    while not os.path.exists(f"{folder}/.git"):  # noqa: PTH110
-        parent = os.path.dirname(folder)  # noqa: PTH120
+    while not os.path.exists(f"{folder}/.git"):
+        parent = os.path.dirname(folder)
         if parent == folder:
             return None
         folder = parent
@@ -329,11 +328,11 @@ def _common_folder(git: str) -> str:
     """Where a repository keeps what its work trees share; `.git` is a file in a linked one or a submodule."""
     try:
         pointer = _small_file(git).removeprefix("gitdir:").strip()
-        folder = os.path.join(os.path.dirname(git), pointer) if pointer else git  # noqa: PTH118, PTH120
+        folder = os.path.join(os.path.dirname(git), pointer) if pointer else git
         common = _small_file(f"{folder}/commondir").strip()
     except OSError:
         return git
-    return os.path.join(folder, common) if common else folder  # noqa: PTH118
+    return os.path.join(folder, common) if common else folder
 
 
 def _small_file(path: str) -> str:
@@ -344,7 +343,7 @@ def _small_file(path: str) -> str:
     try:
         if not stat.S_ISREG(os.lstat(path).st_mode):
             return ""
-        with open(path, "rb") as file:  # noqa: PTH123
+        with open(path, "rb") as file:
             data = file.read(_IGNORE_FILE_LIMIT + 1)
     except (FileNotFoundError, NotADirectoryError):
         return ""

@@ -173,7 +173,7 @@ class _Extraction:
                     line=node.lineno,
                     bases=tuple(base for base in map(_base_name, node.bases) if base),
                     children=self._children.get(node.lineno, ()),
-                    wraps_pretrained=bool(own_restores) and self._mentions(node, ("pretrained=",)),
+                    wraps_pretrained=bool(own_restores) and _wraps_pretrained(node),
                 )
             )
         types: dict[str, str] | None = None
@@ -243,6 +243,25 @@ def _base_name(node: ast.expr) -> str:
         node = node.value
     name = dotted(node)
     return "" if "(" in name else name
+
+
+def _wraps_pretrained(node: ast.ClassDef) -> bool:
+    """Whether a class has another library build a module with its weights loaded, not merely where it is told to."""
+    off_by_default = {
+        target.id
+        for statement in _statements(node.body)
+        if isinstance(statement, ast.Assign) and isinstance(statement.value, ast.Call)
+        for target in statement.targets
+        if isinstance(target, ast.Name) and any(_is_false(argument) for argument in statement.value.args)
+    }
+    for child in ast.walk(node):
+        if isinstance(child, ast.keyword) and child.arg == "pretrained" and not _is_false(child.value):
+            return dotted(child.value) not in off_by_default
+    return False
+
+
+def _is_false(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and node.value is False
 
 
 def _attribute_types(node: ast.ClassDef) -> dict[str, str]:

@@ -285,7 +285,7 @@ class _Reader:
             return
         elements: Sequence[Value] = item.elements
         if len(elements) != len(target.elts):
-            whole = values.tensors_in(item)
+            whole = item if item.kind == "name" else values.tensors_in(item)
             elements = [whole] * len(target.elts)
         for element, value in zip(target.elts, elements, strict=True):
             if isinstance(element, ast.Tuple | ast.List):
@@ -560,6 +560,8 @@ class _Reader:
         self._record_call(node, callee, method, arguments, used=used)
         if owner.kind == "tensor":
             return self._tensor_method(node, method, owner, arguments, keywords)
+        if owner.kind == "name" and method not in ("append", "add"):
+            return owner
         if owner.kind in ("map", "iterable", "tuple"):
             inside = self._container_method(node, method, callee, owner, arguments)
             if inside is not None:

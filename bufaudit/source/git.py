@@ -7,7 +7,6 @@ commits with the index, and this module compares the index with the files.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import stat
@@ -169,6 +168,8 @@ def _differs(root: Path, entry: _IndexEntry, index_written: int) -> bool:
 
 def _object_id(path: Path, size: int, digits: int) -> str | None:
     """The name that git gives to the bytes of a file; None where they cannot be read."""
+    import hashlib
+
     digest = hashlib.sha256() if digits == 64 else hashlib.sha1(usedforsecurity=False)
     digest.update(b"blob %d\0" % size)
     try:
@@ -198,7 +199,7 @@ def _git_path(root: Path, name: str) -> str:
 
 def _modified(path: str) -> int:
     try:
-        return os.stat(path).st_mtime_ns  # noqa: PTH116
+        return os.stat(path).st_mtime_ns
     except OSError:
         return 0
 

@@ -1,6 +1,7 @@
 """Patterns of `.gitignore` files, matched against one entry of a folder at a time, as git does.
 
-Names are compared with their case. A pattern with a slash in brackets or after a backslash matches nothing.
+Three things differ from git. Names are compared with their case. A pattern with a slash in brackets or after a
+backslash matches nothing. Stars that are not alone between slashes stay within one name, as git's manual says.
 
 A walk that does not enter what is ignored never has to ask about the parents of an entry. Matching whole
 paths at once, as pathspec does, cannot tell a folder that somebody named from one that was found, and differs

@@ -92,7 +92,8 @@ def _written(statement: ast.stmt) -> Iterator[tuple[How, ast.expr]]:
     for node in ast.walk(statement):
         if not isinstance(node, ast.Call):
             continue
-        if last_name(dotted(node.func)).endswith("_"):
+        called = last_name(dotted(node.func))
+        if called.endswith("_") and called != "requires_grad_":
             for argument in node.args[:1]:
                 yield "function", argument
             if isinstance(node.func, ast.Attribute):

@@ -23,9 +23,7 @@ _WORTH_TOKENIZING = re.compile(
 # A quoted marker is prose about markers.
 _BUFAUDIT = re.compile(r"""(?<!["'`])\#\s*bufaudit\s*:\s*(?P<rest>[^#]*)""")
 _NOQA = re.compile(r"""(?<!["'`])\#\s*noqa(?:\s*:(?P<codes>[^#]*)|(?=\s|\#|$))""", re.IGNORECASE)
-_ACTION = re.compile(
-    r"(?P<action>ignore-file|ignore)(?![\w-])\s*(?:\[(?P<codes>[^\]]*)\])?(?P<reason>.*)", re.DOTALL
-)
+_ACTION = re.compile(r"(?P<action>ignore-file|ignore)(?![\w-])\s*(?:\[(?P<codes>[^\]]*)\])?(?P<reason>.*)", re.DOTALL)
 _CODE = re.compile(r"[A-Z]+[0-9]+")
 _OUR_CODE = re.compile(r"(?:BUF|CKP)[0-9]+")
 

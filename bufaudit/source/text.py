@@ -61,7 +61,7 @@ def read_source(path: str | Path, *, limit: int = SIZE_LIMIT) -> bytes | Unreada
     Pipes and devices are never opened: that alone can hang, or change what stands at the other end.
     """
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116
+        if not stat.S_ISREG(os.stat(path).st_mode):
             return _not_a_file()
         # Without blocking, because a pipe may have taken the file's place since.
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
@@ -151,9 +151,7 @@ def explain(error: SyntaxError, lines: list[str], *, running: tuple[int, int]) -
     line = lines[number - 1] if lines else ""
     column = min(max(error.offset or 1, 1), len(line) + 1)
     if text.startswith("too many"):
-        return Unreadable(
-            "nesting", f"the code is nested too deeply for Python's parser ({text})", number, column
-        )
+        return Unreadable("nesting", f"the code is nested too deeply for Python's parser ({text})", number, column)
     if len(line) > _GUESS_LIMIT:
         return Unreadable("syntax", f"syntax error: {text}", number, column)
     feature = _newer_feature(text, line, column, running)
