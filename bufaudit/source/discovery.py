@@ -122,7 +122,7 @@ def discover(
         if is_folder:
             candidates = walk.files_below(os.fspath(path), real)
         else:
-            is_link = os.path.islink(path)  # noqa: PTH114
+            is_link = os.path.islink(path)
             candidates = iter([_Found(False, is_link, os.fspath(path), real)])
         for candidate in candidates:
             known = found.get(candidate.real)
