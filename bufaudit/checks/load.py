@@ -230,7 +230,7 @@ def _wrapped_in_parameter(view: FunctionView) -> Iterator[Problem]:
     if view.buffers_are_carried() or _INITIALISER_NAME.search(view.title):
         return
     for effect in view.function.effects:
-        if effect.kind != "assign" or not {"parameter", "checkpoint"} <= effect.origins:
+        if effect.kind != "assign" or not {"parameter", "checkpoint", "keyed"} <= effect.origins:
             continue
         if effect.guards & {"buffer", "parameter", "membership", "name", "adapter"}:
             continue

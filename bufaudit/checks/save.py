@@ -26,7 +26,7 @@ _SAVING = re.compile(
 )
 _OTHER_PURPOSE = re.compile(
     r"grad|optim|(^|[._])ema($|[._])|shadow|momentum|fisher|importance|mask|(^|_)ids?$|shape|dtype|group|norms?$|stats$|hessian|"
-    r"scale|delta|prev|last_|init_|original|to_gather|decay|update|param_state|opt_state|_hooks?",
+    r"attr|scale|delta|prev|last_|init_|original|to_gather|decay|update|param_state|opt_state|_hooks?",
     re.IGNORECASE,
 )
 _COPIES = frozenset({"copied", "moved", "cast", "arithmetic"})

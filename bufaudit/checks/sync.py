@@ -20,6 +20,10 @@ _PROMISES_MODEL = re.compile(
     r"model|weight|state|module|engine|rollout|vllm|sglang|replica|sync_?from|ranks?\b", re.IGNORECASE
 )
 _PROMISES_PARAMETERS = re.compile(r"param", re.IGNORECASE)
+#: Collectives that bring shards together rather than make ranks equal.
+_GATHERING = frozenset(
+    {"gather", "all_gather", "all_gather_into_tensor", "all_gather_object", "reduce_scatter", "reduce"}
+)
 _OTHER_PURPOSE = re.compile(
     r"grad|optim|norm|reduce_loss|clip|check|assert|verify|validate|is_same|equal|hash|test|debug|log",
     re.IGNORECASE,
@@ -53,7 +57,7 @@ def check(subject: Subject) -> Iterator[Problem]:
 
 def _is_sent(effect: Effect) -> bool:
     name = last_name(effect.target)
-    if name in ("gather", "all_gather", "reduce_scatter", "reduce"):
+    if name in _GATHERING or not effect.sources:
         return False
     return name in vocabulary.COLLECTIVES or bool(vocabulary.ENGINE_SYNC.search(effect.target))
 

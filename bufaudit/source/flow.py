@@ -163,6 +163,7 @@ class _Reader:
         self._guards: list[frozenset[Guard]] = []
         self._saved: dict[str, int] = {}
         self._assigned_from: dict[str, str] = {}
+        self._assigned_under: dict[str, frozenset[Guard]] = {}
         self._statement: ast.stmt = ast.Pass()
 
     # Statements
@@ -252,6 +253,7 @@ class _Reader:
             case ast.Name():
                 self.names[target.id] = value
                 self._assigned_from[target.id] = source_text(source)
+                self._assigned_under[target.id] = self._current_guards()
                 self.containers.discard(target.id)
                 if _is_empty_container(source):
                     self.containers.add(target.id)
@@ -321,15 +323,14 @@ class _Reader:
         stored = values.tensors_in(value)
         if last_name(text) in vocabulary.STATE_ATTRIBUTES:
             if stored.kind == "tensor" or key.kind == "name":
-                self._effect("assign", target, values.union(stored, replace(key, kind="tensor")), value, text)
+                subject = values.union(stored, replace(key, kind="tensor"))
+                self._effect("assign", target, subject, _under_name(value, key), text)
         elif container.kind == "tensor" and container.alias:
             self._effect("write", target, container, value, text)
         elif container.kind == "map" and not container.fresh and "saved" not in self._kinds(container):
             self._effect("write", target, replace(container, kind="tensor"), value, text)
         elif stored.kind == "tensor":
-            keyed = key.kind == "name" and bool(key.walks & stored.walks)
-            origins = stored.origins | {"keyed"} if keyed else stored.origins
-            self._effect("store", target, stored, replace(stored, origins=origins), text)
+            self._effect("store", target, stored, _under_name(stored, key), text)
             base = text.removesuffix("[]")
             if base in self.containers and self.names.get(base, NOTHING).kind == "other":
                 self.names[base] = replace(values.mapping(stored.walks, stored.origins, alias=False), fresh=True)
@@ -342,6 +343,8 @@ class _Reader:
         if target.kind == "tensor" and target.alias:
             mixed = replace(values.union(values.tensors_in(value), NOTHING), kind="tensor")
             self._effect("write", statement, target, replace(mixed, origins=mixed.origins | {"arithmetic"}), "augment")
+        elif isinstance(statement.op, ast.Sub) and self._names_missing(statement, target, value):
+            return
         elif target.kind in ("iterable", "map", "other") and isinstance(statement.target, ast.Name):
             held = values.tensors_in(value)
             if held.kind == "tensor":
@@ -440,6 +443,9 @@ class _Reader:
             if node.attr in vocabulary.NO_TENSOR:
                 return NOTHING
             return owner if node.attr in vocabulary.ALIASES else replace(owner, alias=False)
+        if owner.kind == "other" and node.attr in vocabulary.STATISTICS:
+            walk = self._walk("buffers", *self._module(node.value), node)
+            return values.tensor(frozenset({walk}), frozenset({"raw"}), alias=True)
         if owner.kind == "other" and text:
             return self._by_name(text, node)
         return NOTHING
@@ -476,7 +482,7 @@ class _Reader:
             return replace(both, kind="map", fresh=True)
         return both if both.kind == "name" else NOTHING
 
-    def _names_missing(self, node: ast.expr, left: Value, right: Value) -> bool:
+    def _names_missing(self, node: ast.expr | ast.stmt, left: Value, right: Value) -> bool:
         if "parameters" in self._kinds(left) and {"saved"} & self._kinds(right):
             self._effect("missing", node, replace(left, kind="tensor"), replace(right, kind="tensor"), "-")
             return True
@@ -584,11 +590,14 @@ class _Reader:
         if method in vocabulary.STATE_DICT_FUNCTIONS and node.args:
             walk = frozenset({self._walk("state_dict", *self._module(node.args[0]), node)})
             return values.mapping(walk, frozenset({"state"}), alias=True)
-        if vocabulary.CHECKPOINT_READERS.search(dotted(node.func)):
+        if vocabulary.CHECKPOINT_READERS.search(dotted(node.func)) and not self._is_known_map(node.func):
             for argument in node.args:
                 self._evaluate(argument)
             return self._saved_state(source_text(node.func), node, "saved")
         return None
+
+    def _is_known_map(self, function: ast.expr) -> bool:
+        return isinstance(function, ast.Attribute) and self._evaluate(function.value).kind == "map"
 
     def _tensor_method(
         self, node: ast.Call, method: str, owner: Value, arguments: list[Value], keywords: Mapping[str, Value]
@@ -603,6 +612,8 @@ class _Reader:
                     value = replace(value, origins=value.origins | {"other"})
                 self._effect("write", node, owner, value, method)
             return values.union(owner, replace(inputs, alias=False)) if inputs != NOTHING else owner
+        if method in vocabulary.STORAGES:
+            return owner
         if method in vocabulary.NO_TENSOR:
             return NOTHING
         if method in vocabulary.ALIASES:
@@ -731,7 +742,7 @@ class _Reader:
 
     def _pass(self, node: ast.Call, callee: str, passed: Value, named: Value) -> Value:
         subject = passed if passed.kind == "tensor" else replace(named, kind="tensor")
-        origins = passed.origins
+        origins = _under_name(passed, named).origins
         texts = [source_text(argument) for argument in [*node.args, *(k.value for k in node.keywords)]]
         if any(text in ("'meta'", "torch.device('meta')") for text in texts):
             origins |= {"meta"}
@@ -762,7 +773,7 @@ class _Reader:
         return NOTHING
 
     def _set_attribute(self, node: ast.Call, arguments: list[Value]) -> None:
-        owner, _, value = arguments
+        owner, key, value = arguments
         held = values.tensors_in(value)
         if owner.kind == "tensor" and owner.alias:
             attribute = node.args[1]
@@ -772,7 +783,7 @@ class _Reader:
             kind: EffectKind = "write" if target == "data" else "mark"
             self._effect(kind, node, owner, value if target == "data" else NOTHING, target)
         elif held.kind == "tensor":
-            self._effect("assign", node, held, value, "setattr")
+            self._effect("assign", node, held, _under_name(value, key), "setattr")
 
     def _record_call(self, node: ast.Call, callee: str, method: str, arguments: list[Value], *, used: bool) -> None:
         averages = bool(vocabulary.AVERAGERS.search(callee)) and any(argument.walks for argument in arguments)
@@ -781,6 +792,7 @@ class _Reader:
             or method in _LOADS
             or method in vocabulary.COLLECTIVES
             or method in vocabulary.RANK_SYNC
+            or method in vocabulary.BARRIERS
             or (method in _SAVERS and any(argument.walks for argument in arguments))
             or (vocabulary.ENGINE_SYNC.search(callee) and any(argument.walks for argument in arguments))
         ):
@@ -796,6 +808,7 @@ class _Reader:
                 walks=tuple(tuple(sorted(argument.walks)) for argument in arguments),
                 origin=self._assigned_from.get(first.id, "") if isinstance(first, ast.Name) else source_text(first),
                 used=used,
+                receiver_guards=self._assigned_under.get(callee.partition(".")[0], frozenset()),
                 place=self.places.of(node, self._statement),
                 guards=self._current_guards(),
             )
@@ -841,6 +854,13 @@ class _Reader:
 
 def _leaves(body: Sequence[ast.stmt]) -> bool:
     return bool(body) and isinstance(body[-1], ast.Continue | ast.Return | ast.Raise | ast.Break)
+
+
+def _under_name(value: Value, key: Value) -> Value:
+    """A value that is put somewhere under a name, which may be the name of the tensor in it."""
+    if key.kind == "name" and key.walks & values.tensors_in(value).walks:
+        return replace(value, origins=value.origins | {"keyed"})
+    return value
 
 
 def _is_empty_container(node: ast.expr) -> bool:

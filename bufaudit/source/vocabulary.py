@@ -98,6 +98,8 @@ ALIASES = frozenset(
         "_local_tensor",
     }
 )
+#: Methods that give the memory under a tensor.
+STORAGES = frozenset({"storage", "untyped_storage", "_typed_storage"})
 MOVES = frozenset({"to", "cpu", "cuda", "npu", "xpu", "pin_memory", "to_device"})
 CASTS = frozenset({"half", "bfloat16", "float", "double", "type", "type_as"})
 #: Methods and attributes that give something that is no tensor of state any more.
