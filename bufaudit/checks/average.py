@@ -61,7 +61,7 @@ def _mixed_in_loop(view: FunctionView) -> Iterator[Problem]:
         if source is None or into.place in reported:
             continue
         reported.add(into.place)
-        yield from _problem(view, into, source, min(into.place, source.place, key=lambda p: (p.line, p.column)))
+        yield from _problem(view, into, source, min(into.place, source.place, key=lambda p: (-p.line, p.column)))
 
 
 def _mixed_by_call(view: FunctionView) -> Iterator[Problem]:

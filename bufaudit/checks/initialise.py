@@ -66,7 +66,7 @@ def _unread_mark(subject: Subject, fact: RestoreFact) -> Iterator[Problem]:
     if fact.how != "mark" or not tensor:
         return
     written = any(
-        other.initialiser == fact.initialiser and other.attribute == tensor and other.how in ("function", "in-place")
+        other.initialiser == fact.initialiser and other.attribute == tensor and other.how == "function"
         for other in subject.facts.restores
     )
     if written:

@@ -29,6 +29,7 @@ _PARTIAL_LOAD = re.compile(
     r"student|delta|quant|convert|legacy|old",
     re.IGNORECASE,
 )
+_SETTER = re.compile(r"set_\w*(tensor|param|attr|module|weight)|assign|replace_\w*(tensor|param)|register_parameter")
 _LOADING = re.compile(r"load|restor|resum|import|init|apply|recover|assign|set_|copy|sync|update", re.IGNORECASE)
 
 
@@ -186,11 +187,12 @@ def _one_rank_load_state_dict(view: FunctionView) -> Iterator[Problem]:
     for call in view.function.calls:
         if "rank" not in call.guards or last_name(call.callee) != "load_state_dict" or _OPTIMIZER.search(call.callee):
             continue
-        receiver = call.callee.removesuffix(".load_state_dict")
-        if receiver.partition(".")[0] not in (*view.function.parameters, "self"):
+        if "rank" in call.receiver_guards:
             continue
+        receiver = call.callee.removesuffix(".load_state_dict")
+        waits = any(last_name(other.callee) in vocabulary.BARRIERS for other in view.function.calls)
         text = f"`{receiver}` is loaded on one rank only and never broadcast: every other rank keeps its initial values"
-        yield view.problem("BUF102", "medium", call.place, text)
+        yield view.problem("BUF102", "medium" if waits else "low", call.place, text)
 
 
 def _discarded_result(view: FunctionView) -> Iterator[Problem]:
@@ -202,7 +204,9 @@ def _discarded_result(view: FunctionView) -> Iterator[Problem]:
             continue
         around = f"{view.promise} {receiver} {call.origin} {' '.join(call.arguments)}"
         promises = _WHOLE_LOAD.search(f"{view.promise} {call.origin}") is not None
-        partial = _PARTIAL_LOAD.search(around) is not None or call.guards & {"adapter"} or _is_filtered(view, call)
+        if _is_filtered(view, call) or "adapter" in call.guards or vocabulary.ADAPTER.search(around):
+            continue
+        partial = _PARTIAL_LOAD.search(around) is not None
         text = (
             f"`{receiver}.load_state_dict(strict=False)` throws its result away: "
             "a checkpoint that misses entries, or whose names do not match, loads without a word"
@@ -230,7 +234,9 @@ def _wrapped_in_parameter(view: FunctionView) -> Iterator[Problem]:
     if view.buffers_are_carried() or _INITIALISER_NAME.search(view.title):
         return
     for effect in view.function.effects:
-        if effect.kind != "assign" or not {"parameter", "checkpoint", "keyed"} <= effect.origins:
+        if effect.kind not in ("assign", "pass") or not {"parameter", "checkpoint", "keyed"} <= effect.origins:
+            continue
+        if effect.kind == "pass" and not _SETTER.search(effect.target):
             continue
         if effect.guards & {"buffer", "parameter", "membership", "name", "adapter"}:
             continue

@@ -173,7 +173,8 @@ class Call:
 
     `arguments` are source texts, `keywords` pairs of name and source text; `walks` are the walks over which
     an argument iterates, by position of the argument. `origin` is the source text from which the first
-    argument was last assigned. `used` tells whether the result goes anywhere.
+    argument was last assigned. `used` tells whether the result goes anywhere. `receiver_guards` are the conditions under which the
+    object that is called upon was made.
     """
 
     callee: str
@@ -182,6 +183,7 @@ class Call:
     walks: tuple[tuple[int, ...], ...]
     origin: str
     used: bool
+    receiver_guards: frozenset[Guard]
     place: Place
     guards: frozenset[Guard]
 

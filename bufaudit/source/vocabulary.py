@@ -40,7 +40,7 @@ CHECKPOINT_NAME = re.compile(
 )
 #: Functions that read a checkpoint.
 CHECKPOINT_READERS = re.compile(
-    r"(^|\.)(torch\.load|load_file|safe_load_file|load_safetensors|safetensors\.torch\.load|load_state_dict_from_\w+|"
+    r"(^|\.)(torch\.load|safe_open|load_file|safe_load_file|load_safetensors|safetensors\.torch\.load|load_state_dict_from_\w+|"
     r"load_torch_file|load_checkpoint_file|get_tensor|get_slice|load_url|hf_load|get_\w*state_dict\w*from\w*)$"
 )
 #: Names of maps from a parameter's name to its shape, written down when the state was saved.
@@ -124,6 +124,8 @@ COLLECTIVES = frozenset(
         "sync_tensor",
     }
 )  # fmt: skip
+#: Calls by which ranks wait for each other.
+BARRIERS = frozenset({"barrier", "wait_for_everyone", "monitored_barrier"})
 #: Calls that hand tensors to another process or engine: RPC, IPC handles, an inference engine's weight update.
 ENGINE_SYNC = re.compile(
     r"(^|\.)(load_weights?|update_weights?\w*|update_named_params?|update_named_parameters?|update_params?|"
@@ -161,6 +163,7 @@ SHARDED = re.compile(
     r"^(DTensor|ShardedTensor|FlatParameter|_?is_dtensor|is_sharded|ds_id|ds_tensor|ds_status|is_zero_param|has_ds\w*)$"
 )
 #: Parts of identifiers, in lower case, that speak of BatchNorm's statistics.
+STATISTICS = frozenset({"running_mean", "running_var", "num_batches_tracked"})
 STATISTICS_WORDS = (
     "running_mean", "running_var", "running_stats", "num_batches_tracked", "batch_norm",
     "batchnorm_stat", "bn_stat", "bn_update", "update_bn", "precise_bn", "calibrate_bn", "copy_bn",
