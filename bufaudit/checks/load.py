@@ -129,7 +129,7 @@ def _missing_keys_of_parameters(view: FunctionView) -> Iterator[Problem]:
             f"missing keys are computed from the parameters of `{walk.receiver}` only: "
             f"a checkpoint without {what_is_lost(reach)} passes for complete"
         )
-        yield view.problem("BUF101", confidence_of(reach), effect.place, text, registered_here(reach))
+        yield view.problem("BUF101", confidence_of(reach), walk.place, text, registered_here(reach))
 
 
 def _every_entry_sharded(view: FunctionView) -> Iterator[Problem]:

@@ -34,7 +34,7 @@ def _moved_parameters(view: FunctionView) -> Iterator[Problem]:
     reported = set()
     for effect in view.effects("write", on="parameters"):
         walk = view.first_walk(effect, "parameters")
-        if effect.target != "data" or walk.place in reported or not _is_own_value_moved(effect):
+        if walk.place in reported or not (_is_own_value_moved(effect) or effect.target == "resize_"):
             continue
         if effect.guards & PARTIAL or _NOT_STATE.search(view.title) or _moves_module(view):
             continue
@@ -51,7 +51,9 @@ def _moved_parameters(view: FunctionView) -> Iterator[Problem]:
 
 
 def _is_own_value_moved(effect: Effect) -> bool:
-    return "moved" in effect.origins and set(effect.sources) <= set(effect.walks) and "arithmetic" not in effect.origins
+    if effect.target != "data" or "moved" not in effect.origins or "arithmetic" in effect.origins:
+        return False
+    return set(effect.sources) <= set(effect.walks)
 
 
 def _moves_module(view: FunctionView) -> bool:

@@ -173,8 +173,8 @@ class Call:
 
     `arguments` are source texts, `keywords` pairs of name and source text; `walks` are the walks over which
     an argument iterates, by position of the argument. `origin` is the source text from which the first
-    argument was last assigned. `used` tells whether the result goes anywhere. `receiver_guards` are the conditions under which the
-    object that is called upon was made.
+    argument was last assigned. `used` tells whether the result goes anywhere. `receiver_guards` are the conditions
+    under which the object that is called upon was made.
     """
 
     callee: str

@@ -727,8 +727,7 @@ class _Reader:
             self._effect("settle", node, replace(first, kind="tensor"), NOTHING, callee.rpartition(".")[0])
             return NOTHING
         if method == "Parameter" and first != NOTHING:
-            held = values.tensors_in(first)
-            return replace(held, alias=False, origins=held.origins | {"parameter"}) if held != NOTHING else NOTHING
+            return self._wrap_in_parameter(values.tensors_in(first))
         if method in _GROWERS and isinstance(node.func, ast.Attribute):
             self._grow_other(node, dotted(node.func.value), arguments)
             return NOTHING
@@ -739,6 +738,14 @@ class _Reader:
         if method in _MODULE_WRAPPERS and first != NOTHING:
             return first
         return NOTHING
+
+    def _wrap_in_parameter(self, held: Value) -> Value:
+        """What `nn.Parameter` gives; where the code asks first whether it was a parameter, it may be either."""
+        if held == NOTHING:
+            return NOTHING
+        asked = self._current_guards() & {"parameter", "buffer"}
+        origins: frozenset[Origin] = held.origins if asked else held.origins | {"parameter"}
+        return replace(held, alias=False, origins=origins)
 
     def _pass(self, node: ast.Call, callee: str, passed: Value, named: Value) -> Value:
         subject = passed if passed.kind == "tensor" else replace(named, kind="tensor")
