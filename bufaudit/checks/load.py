@@ -26,7 +26,7 @@ _WHOLE_LOAD = re.compile(
 _PARTIAL_LOAD = re.compile(
     r"partial|pre-?trained|backbone|encoder|(?<![a-z])lora|adapter|peft|skip|ignor|mismatch|missing|unexpected|head|"
     r"vision|tower|projector|finetun|fine-tun|transfer|subset|prefix|shape|compatib|optional|strict|filter|teacher|"
-    r"student|delta|quant|convert|legacy|old",
+    r"student|delta|quant|legacy",
     re.IGNORECASE,
 )
 _SETTER = re.compile(r"set_\w*(tensor|param|attr|module|weight)|assign|replace_\w*(tensor|param)|register_parameter")

@@ -61,7 +61,7 @@ def _stored_parameters(view: FunctionView) -> Iterator[Problem]:
 
 def _is_saved_state(view: FunctionView, effect: Effect) -> bool:
     """Whether what is stored is a state dict, a snapshot or an export, by its container's or the function's word."""
-    if "gradient" in effect.origins or "keyed" not in effect.origins:
+    if "gradient" in effect.origins or "keyed" not in effect.origins or "saved" in view.kinds(effect):
         return False
     container = last_name(effect.target)
     if _OTHER_PURPOSE.search(container) or _OTHER_PURPOSE.search(view.title):
@@ -87,7 +87,7 @@ def _is_partial(view: FunctionView, effect: Effect) -> bool:
 
 def _state_dict_from_shapes(view: FunctionView) -> Iterator[Problem]:
     """A state dict is put together from the names of parameters that were written down, and then saved."""
-    if "buffer" in view.subject.facts.words:
+    if "buffers" in view.subject.facts.words:
         return
     for effect in view.function.effects:
         if effect.kind != "store" or view.kinds(effect) != {"shapes"}:

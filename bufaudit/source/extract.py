@@ -233,7 +233,7 @@ class _Extraction:
         if not self._functions:
             return frozenset()
         lower = self._text.lower()
-        found = {word for word in (*vocabulary.STATISTICS_WORDS, "buffer") if word in lower}
+        found = {word for word in (*vocabulary.STATISTICS_WORDS, "buffers") if word in lower}
         found |= {word for word in vocabulary.RANK_SYNC if word in self._text}
         return frozenset(found)
 
