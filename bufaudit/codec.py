@@ -32,8 +32,8 @@ def decode(kind: type[T], data: Any) -> T:
 
     Raises `ValueError` where `data` is anything else.
     """
-    value: T = _decoder(kind)(data)
-    return value
+    decoder: Callable[[Any], T] = _decoder(kind)  # type: ignore[arg-type]
+    return decoder(data)
 
 
 @cache

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
@@ -172,8 +172,3 @@ def in_order(registrations: Iterable[Registration]) -> tuple[Registration, ...]:
     return tuple(
         sorted(dict.fromkeys(registrations), key=lambda r: (r.path, r.line, r.class_name or "", r.name, r.column))
     )
-
-
-def relocated(registration: Registration, path: str) -> Registration:
-    """The same registration, its file named in another way."""
-    return replace(registration, path=path)

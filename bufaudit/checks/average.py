@@ -81,8 +81,8 @@ def _problem(view: FunctionView, one: Walk, other: Walk, place: Place) -> Iterat
         return
     reach: Reach = next((reach for reach in reaches if reach.any), reaches[0])
     text = (
-        f"the parameters of `{one.receiver}` and `{other.receiver}` are mixed, their buffers never: "
-        f"{what_is_lost(reach)} drift apart"
+        f"`{one.receiver}` and `{other.receiver}` are mixed parameter by parameter, without {what_is_lost(reach)}: "
+        "one model ends up with the parameters of both and the buffers of one"
     )
     yield view.problem("BUF302", confidence_of(reach), place, text, registered_here(reach))
 
@@ -99,8 +99,8 @@ def _written_from_averages(view: FunctionView) -> Iterator[Problem]:
         if reach.none:
             continue
         text = (
-            f"`{walk.receiver}` gets averaged parameters and nothing else: "
-            f"{what_is_lost(reach)} are those of the day it was made"
+            f"`{walk.receiver}` gets averaged parameters, but never {what_is_lost(reach)}: "
+            "it is used with buffers as old as its first copy"
         )
         yield view.problem("BUF302", confidence_of(reach), walk.place, text, registered_here(reach))
 

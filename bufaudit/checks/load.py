@@ -62,13 +62,13 @@ def _params_only_load(view: FunctionView) -> Iterator[Problem]:
             continue
         if looked_up:
             text = (
-                f"checkpoint entries are looked up among the parameters of `{walk.receiver}` only: "
-                f"{what_is_lost(reach)} cannot be loaded"
+                f"checkpoint entries are looked up among the parameters of `{walk.receiver}` only, "
+                f"never among its buffers: the checkpoint cannot restore {what_is_lost(reach)}"
             )
         else:
             text = (
-                f"checkpoint values are copied into the parameters of `{walk.receiver}` only: "
-                f"{what_is_lost(reach)} keep their initial values"
+                f"checkpoint values are copied into the parameters of `{walk.receiver}` only, "
+                f"never into {what_is_lost(reach)}: what is left out keeps its initial value"
             )
         confidence = confidence_of(reach, "medium" if _LOADING.search(view.function.name) else "low")
         yield view.problem("BUF101", confidence, walk.place, text, registered_here(reach))
@@ -108,8 +108,8 @@ def _gathered_parameters_only(view: FunctionView) -> Iterator[Problem]:
         if reach.none:
             continue
         text = (
-            f"only the parameters of `{walk.receiver}` are taken from the checkpoint: "
-            f"{what_is_lost(reach)} stay missing and keep their initial values"
+            f"only the parameters of `{walk.receiver}` are looked for in the checkpoint, never {what_is_lost(reach)}: "
+            "what is left out stays missing and keeps its initial value"
         )
         yield view.problem("BUF101", "high", walk.place, text, registered_here(reach))
         return

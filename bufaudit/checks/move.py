@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from bufaudit.checks.context import FunctionView, Subject
+    from bufaudit.results import Confidence
     from bufaudit.source.facts import Effect
 
 _MOVING = re.compile(
@@ -43,10 +44,10 @@ def _moved_parameters(view: FunctionView) -> Iterator[Problem]:
             continue
         reported.add(walk.place)
         text = (
-            f"the parameters of `{walk.receiver}` are moved one by one, its buffers stay behind: "
-            f"{what_is_lost(reach)} end up on another device, or are lost with the memory that is freed"
+            f"`{walk.receiver}` is moved parameter by parameter, without {what_is_lost(reach)}: "
+            "what stays behind is on another device, or lost with the memory that is freed"
         )
-        sure = "medium" if _MOVING.search(view.title) else "low"
+        sure: Confidence = "medium" if _MOVING.search(view.title) else "low"
         yield view.problem("BUF401", confidence_of(reach, sure), walk.place, text, registered_here(reach))
 
 

@@ -53,8 +53,8 @@ def _stored_parameters(view: FunctionView) -> Iterator[Problem]:
             continue
         reported.add(walk.place)
         text = (
-            f"the saved state is written from the parameters of `{walk.receiver}` only: "
-            f"{what_is_lost(reach)} are not in it"
+            f"the saved state is written from the parameters of `{walk.receiver}` only, without {what_is_lost(reach)}: "
+            "whoever loads it gets initial values for the rest"
         )
         yield view.problem("BUF201", confidence_of(reach), walk.place, text, registered_here(reach))
 

@@ -47,8 +47,8 @@ def check(subject: Subject) -> Iterator[Problem]:
                 continue
             reported.add(walk.place)
             text = (
-                f"`{last_name(effect.target)}` sends on the parameters of `{walk.receiver}`, its buffers it does not: "
-                f"{what_is_lost(reach)} stay as they were at the other end"
+                f"the parameters of `{walk.receiver}` go to `{last_name(effect.target)}`, but never {what_is_lost(reach)}: "
+                "the other end keeps its own"
             )
             yield view.problem(
                 "BUF301", confidence_of(reach, _by_promise(view)), walk.place, text, registered_here(reach)

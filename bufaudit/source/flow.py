@@ -81,7 +81,7 @@ def read_function(
         parameters = tuple(a.arg for a in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs))
         reader.containers.difference_update(parameters)
     reader.read_block(body)
-    nested = []
+    nested: list[Function] = []
     for inner in reader.inner:
         nested += read_function(
             inner.body,
