@@ -47,7 +47,7 @@ def check(subject: Subject) -> Iterator[Problem]:
                 continue
             reported.add(walk.place)
             text = (
-                f"the parameters of `{walk.receiver}` go to `{last_name(effect.target)}`, but never {what_is_lost(reach)}: "
+                f"`{last_name(effect.target)}` gets the parameters of `{walk.receiver}`, never {what_is_lost(reach)}: "
                 "the other end keeps its own"
             )
             yield view.problem(

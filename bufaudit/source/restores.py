@@ -176,12 +176,10 @@ def _classes_asked(test: ast.expr) -> dict[str, list[str]]:
                     text = constant_string(one)
                     owner = dotted(other).replace("()", "")
                     if text and "__name__" in owner:
-                        variable = _first_name(other)
-                        if variable:
-                            asked.setdefault(variable, []).append(f"*{text}*")
+                        for first in _names(other)[:1]:
+                            asked.setdefault(first, []).append(f"*{text}*")
     return asked
 
 
-def _first_name(node: ast.expr) -> str | None:
-    names = [child.id for child in ast.walk(node) if isinstance(child, ast.Name) and child.id != "type"]
-    return names[0] if names else None
+def _names(node: ast.expr) -> list[str]:
+    return [child.id for child in ast.walk(node) if isinstance(child, ast.Name) and child.id != "type"]
