@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import traceback
 from importlib import import_module
 from typing import Any
 
@@ -40,18 +41,22 @@ class _Commands(click.Group):
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
-            from difflib import get_close_matches
+            from bufaudit.selection import closest
 
-            close = get_close_matches(args[0], _COMMANDS)
-            if close:
-                error.message += f" Did you mean {close[0]!r}?"
-            raise
+            # Newer versions of click suggest something themselves, in words that differ between them.
+            close = closest(args[0], _COMMANDS)
+            hint = "`bufaudit --help` lists them all" if close is None else f"did you mean {close!r}?"
+            raise click.UsageError(f"There is no command {args[0]!r}; {hint}", ctx) from error
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_Commands, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="bufaudit")
-def group() -> None:
+@click.pass_context
+def group(ctx: click.Context) -> None:
     """Find model state, registered buffers above all, that PyTorch code silently drops."""
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
+        ctx.exit(2)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -72,4 +77,9 @@ def run(arguments: list[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt):
         click.echo("bufaudit: interrupted", err=True)
         return 130
+    except Exception:
+        # Python's own status for it would read as findings.
+        traceback.print_exc()
+        click.echo("bufaudit: this is a mistake in bufaudit itself; please report it", err=True)
+        return 2
     return status if isinstance(status, int) else 0

@@ -33,7 +33,8 @@ def command(
     settings = options.settings_for(
         paths, config=config, isolated=isolated, exclude=options.flattened(exclude), **given
     )
-    result = inventory(paths or (".",), settings=settings, force_exclude=force_exclude, progress=output.progress())
+    with output.progress() as progress:
+        result = inventory(paths or (".",), settings=settings, force_exclude=force_exclude, progress=progress)
     output.warn(result.warnings)
     report = render_inventory(
         result, output_format or "table", color=output.in_color(output_file), width=output.width(output_file)

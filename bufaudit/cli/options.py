@@ -12,10 +12,31 @@ if TYPE_CHECKING:
 
     from bufaudit.config import Settings
 
+    _TextChoice = click.Choice[str]
+    _ListType = click.ParamType[tuple[str, ...]]
+else:
+    # Not generic at run time in every version of click.
+    _TextChoice = click.Choice
+    _ListType = click.ParamType
+
 Command = TypeVar("Command", bound="Callable[..., Any]")
 
 
-class CommaSeparated(click.ParamType):
+class Choice(_TextChoice):
+    """One of a few words; a mistyped one gets a suggestion."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter as error:
+            from bufaudit.selection import closest
+
+            close = closest(str(value), self.choices)
+            hint = "" if close is None else f" Did you mean {close!r}?"
+            raise click.BadParameter(error.message + hint, ctx, param) from None
+
+
+class CommaSeparated(_ListType):
     """`A,B` as a tuple; an option that may be repeated adds up."""
 
     name = "LIST"
@@ -56,9 +77,13 @@ def report_options(formats: tuple[str, ...]) -> Callable[[Command], Command]:
 
     def decorated(function: Command) -> Command:
         for decorate in (
-            click.option("--output-format", type=click.Choice(formats), help="How to show the result."),
-            click.option("-o", "--output-file", type=click.Path(path_type=Path), help="Where to write it."),
-        ):
+            click.option("--output-format", type=Choice(formats), help="How to show the result."),
+            click.option(
+                "-o", "--output-file", type=click.Path(path_type=Path),
+                help="Where to write it; - for standard output.",
+                callback=lambda ctx, param, path: None if path == Path("-") else path,
+            ),
+        ):  # fmt: skip
             function = decorate(function)
         return function
 

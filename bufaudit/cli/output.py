@@ -5,27 +5,29 @@ from __future__ import annotations
 import os
 import sys
 import time
-from typing import TYPE_CHECKING
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TextIO
 
 import click
 
-from bufaudit.errors import BufauditError
+from bufaudit.errors import BufauditError, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
 _PATIENCE = 1.0
 _REDRAW = 0.1
 #: Wide enough for what a log shows.
 _WIDTH_OF_A_FILE = 120
+_CLEAR = "\r\x1b[K"
 
 
-class OutputFileError(BufauditError):
+class CannotWriteError(BufauditError):
     """A report that cannot be written where it was asked for."""
 
-    def __init__(self, path: Path, error: OSError) -> None:
-        super().__init__(f"cannot write {path}: {error.strerror}")
+    def __init__(self, where: str, reason: str | None) -> None:
+        super().__init__(f"cannot write {where}: {reason}")
 
 
 def write(report: bytes, path: Path | None) -> None:
@@ -34,34 +36,44 @@ def write(report: bytes, path: Path | None) -> None:
         try:
             path.write_bytes(report)
         except OSError as error:
-            raise OutputFileError(path, error) from None
+            missing = not os.path.lexists(path.parent)
+            reason = f"there is no folder {printable(path.parent)}" if missing else error.strerror
+            raise CannotWriteError(printable(path), reason) from None
         return
+    # Python has no stream where the shell closed it.
+    if sys.stdout is None:
+        raise CannotWriteError("standard output", "it is closed")
     try:
         sys.stdout.buffer.write(report)
         sys.stdout.buffer.flush()
     except BrokenPipeError:
-        # Python flushes standard output once more at exit, and would complain then.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_standard_output()
+    except OSError as error:
+        _drop_standard_output()
+        raise CannotWriteError("standard output", error.strerror) from None
+
+
+def read_standard_input() -> bytes:
+    """All of it; nothing where the shell closed it."""
+    return sys.stdin.buffer.read() if sys.stdin is not None else b""
 
 
 def warn(sentences: Iterable[str]) -> None:
     """Say something about the run itself."""
     for sentence in sentences:
-        click.echo(f"warning: {_plain(sentence)}", err=True)
+        click.echo(f"warning: {printable(sentence)}", err=True)
 
 
 def in_color(path: Path | None) -> bool:
     """Whether a report may have colour: on a terminal, unless NO_COLOR says no or FORCE_COLOR says yes."""
-    if os.environ.get("NO_COLOR"):
+    if path is not None or os.environ.get("NO_COLOR"):
         return False
-    if os.environ.get("FORCE_COLOR"):
-        return True
-    return path is None and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+    return bool(os.environ.get("FORCE_COLOR")) or (_is_terminal(sys.stdout) and _understands_escapes())
 
 
 def width(path: Path | None) -> int:
     """How many cells a line of a report may take."""
-    if path is not None or not sys.stdout.isatty():
+    if path is not None or not _is_terminal(sys.stdout):
         return _WIDTH_OF_A_FILE
     try:
         return os.get_terminal_size(sys.stdout.fileno()).columns or _WIDTH_OF_A_FILE
@@ -69,27 +81,39 @@ def width(path: Path | None) -> int:
         return _WIDTH_OF_A_FILE
 
 
-def progress() -> Callable[[int, int], None] | None:
-    """A line on standard error once a run has taken a second, on a terminal only."""
-    if not sys.stderr.isatty():
-        return None
+@contextmanager
+def progress() -> Iterator[Callable[[int, int], None] | None]:
+    """A line on standard error once a run has taken a second, on a terminal only; gone when the run is over."""
+    if not (_is_terminal(sys.stderr) and _understands_escapes()):
+        yield None
+        return
     began = time.monotonic()
     drawn = 0.0
 
     def draw(done: int, total: int) -> None:
         nonlocal drawn
         now = time.monotonic()
-        if now - began < _PATIENCE:
-            return
-        if done == total:
-            sys.stderr.write("\r\x1b[K")
-        elif now - drawn > _REDRAW:
+        if now - began >= _PATIENCE and now - drawn >= _REDRAW:
             drawn = now
-            sys.stderr.write(f"\r\x1b[Kreading {done} of {total} files")
-        sys.stderr.flush()
+            sys.stderr.write(f"{_CLEAR}reading {done} of {total} files")
+            sys.stderr.flush()
 
-    return draw
+    try:
+        yield draw
+    finally:
+        if drawn:
+            sys.stderr.write(_CLEAR)
+            sys.stderr.flush()
 
 
-def _plain(text: str) -> str:
-    return text.encode("utf-8", "backslashreplace").decode()
+def _is_terminal(stream: TextIO | None) -> bool:
+    return stream is not None and stream.isatty()
+
+
+def _understands_escapes() -> bool:
+    return os.environ.get("TERM") != "dumb"
+
+
+def _drop_standard_output() -> None:
+    """Send what is left nowhere: Python flushes standard output once more at exit, and would complain then."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

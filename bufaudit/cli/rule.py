@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 import click
 
 from bufaudit.cli import options, output
-from bufaudit.errors import BufauditError
+from bufaudit.errors import BufauditError, printable
 from bufaudit.report import RULE_FORMATS
+from bufaudit.selection import closest
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 class _UnknownRuleError(BufauditError):
     def __init__(self, wanted: str, known: list[str]) -> None:
-        close = get_close_matches(wanted, known, n=1)
-        hint = f"; did you mean {close[0]}?" if close else "; `bufaudit rule` lists them all"
-        super().__init__(f"there is no rule {wanted}{hint}")
+        close = closest(wanted, known)
+        hint = "`bufaudit rule` lists them all" if close is None else f"did you mean {close}?"
+        super().__init__(f'no rule is called "{printable(wanted)}"; {hint}')
 
 
 @click.command("rule")
@@ -31,14 +31,14 @@ def command(wanted: str | None, output_format: str | None, output_file: Path | N
     from bufaudit.report import render_rule, render_rules
 
     known = rules()
-    style = {"color": output.in_color(output_file), "width": output.width(output_file)}
+    color, width = output.in_color(output_file), output.width(output_file)
     if wanted is None:
-        report = render_rules(known, output_format or "text", **style)
+        report = render_rules(known, output_format or "text", color=color, width=width)
     else:
         by_name = {rule.name: rule for rule in known.values()}
         rule = known.get(wanted.upper()) or by_name.get(wanted.lower())
         if rule is None:
             raise _UnknownRuleError(wanted, [*known, *by_name])
-        report = render_rule(rule, output_format or "text", **style)
+        report = render_rule(rule, output_format or "text", color=color, width=width)
     output.write(report, output_file)
     return 0

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from bufaudit.cli import options, output
-from bufaudit.errors import BufauditError
+from bufaudit.errors import printable
 from bufaudit.report import SCAN_FORMATS
 
 if TYPE_CHECKING:
     from bufaudit.config import Settings
     from bufaudit.results import ScanResult
-
-
-class _NoFileNameError(BufauditError):
-    def __init__(self) -> None:
-        super().__init__("- reads standard input, which needs a name: add --stdin-filename PATH")
 
 
 @click.command("scan")
@@ -29,7 +23,9 @@ class _NoFileNameError(BufauditError):
     "--select", multiple=True, type=options.CommaSeparated(), help="Rules to look for: codes, names, prefixes."
 )
 @click.option("--ignore", multiple=True, type=options.CommaSeparated(), help="Rules not to look for.")
-@click.option("--min-confidence", type=click.Choice(("low", "medium", "high")), help="Show what is at least this sure.")
+@click.option(
+    "--min-confidence", type=options.Choice(("low", "medium", "high")), help="Show what is at least this sure."
+)
 @click.option("--baseline", type=click.Path(path_type=Path), help="A file of known findings, which do not count.")
 @click.option("--write-baseline", type=click.Path(path_type=Path), help="Write what is found as such a file.")
 @click.option("--changed-only", is_flag=True, help="Report only on files that git says have changed.")
@@ -64,8 +60,12 @@ def command(
 
     if base_ref is not None and not changed_only:
         raise click.UsageError("--base-ref goes with --changed-only.")
-    if paths == ("-",) and stdin_filename is None:
-        raise _NoFileNameError
+    if write_baseline is not None and changed_only:
+        raise click.UsageError("--write-baseline with --changed-only would forget what is known of other files.")
+    if "-" in paths and stdin_filename is None:
+        raise click.UsageError("- reads standard input, which needs a name: add --stdin-filename PATH.")
+    if stdin_filename is not None and paths not in ((), ("-",)):
+        raise click.UsageError("--stdin-filename takes one file from standard input, and no other paths.")
     settings = options.settings_for(
         (stdin_filename,) if stdin_filename else paths,
         config=config,
@@ -78,15 +78,16 @@ def command(
     )
     if write_baseline is not None:
         settings = _without_baseline(settings)
-    result = scan(
-        paths or (".",),
-        settings=settings,
-        stdin=(stdin_filename, sys.stdin.buffer.read()) if stdin_filename is not None else None,
-        changed_only=changed_only,
-        changed_since=base_ref,
-        force_exclude=force_exclude,
-        progress=output.progress(),
-    )
+    with output.progress() as progress:
+        result = scan(
+            paths or (".",),
+            settings=settings,
+            stdin=(stdin_filename, output.read_standard_input()) if stdin_filename is not None else None,
+            changed_only=changed_only,
+            changed_since=base_ref,
+            force_exclude=force_exclude,
+            progress=progress,
+        )
     output.warn(result.warnings)
     if write_baseline is not None:
         return _write_baseline(result, settings, write_baseline)
@@ -120,5 +121,6 @@ def _write_baseline(result: ScanResult, settings: Settings, path: Path) -> int:
     from bufaudit import baseline
 
     baseline.write_baseline(path, baseline.baseline_of(result.findings, settings.root))
-    click.echo(f"{path}: {len(result.findings)} known finding{'' if len(result.findings) == 1 else 's'}", err=True)
+    count = len(result.findings)
+    click.echo(f"{printable(path)}: {count} known finding{'' if count == 1 else 's'}", err=True)
     return 0
