@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 
 @click.command("inventory")
-@options.run_options
 @options.report_options(INVENTORY_FORMATS)
+@options.run_options
 def command(
     paths: tuple[str, ...],
     output_format: str | None,

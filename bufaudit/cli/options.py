@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from bufaudit.config import Settings
 
@@ -54,7 +54,7 @@ def flattened(lists: tuple[tuple[str, ...], ...]) -> tuple[str, ...] | None:
 
 def run_options(function: Command) -> Command:
     """Which files are read, and how."""
-    for decorate in (
+    decorators = (
         click.argument("paths", nargs=-1, type=click.Path()),
         click.option("--exclude", "exclude", multiple=True, type=CommaSeparated(),
                      help="Leave out what matches these patterns, written as in .gitignore."),
@@ -67,27 +67,30 @@ def run_options(function: Command) -> Command:
         click.option("--config", type=click.Path(path_type=Path),
                      help="The pyproject.toml to take settings from, in place of the nearest one."),
         click.option("--isolated", is_flag=True, help="Take no settings from any file."),
-    ):  # fmt: skip
-        function = decorate(function)
-    return function
+    )  # fmt: skip
+    return _decorated(function, decorators)
 
 
 def report_options(formats: tuple[str, ...]) -> Callable[[Command], Command]:
     """How the result is shown, and where."""
 
-    def decorated(function: Command) -> Command:
-        for decorate in (
-            click.option("--output-format", type=Choice(formats), help="How to show the result."),
-            click.option(
-                "-o", "--output-file", type=click.Path(path_type=Path),
-                help="Where to write it; - for standard output.",
-                callback=lambda ctx, param, path: None if path == Path("-") else path,
-            ),
-        ):  # fmt: skip
-            function = decorate(function)
-        return function
+    decorators = (
+        click.option("--output-format", type=Choice(formats), help="How to show the result."),
+        click.option("-o", "--output-file", type=click.Path(path_type=Path), callback=_standard_output_is_none,
+                     help="Where to write it; - for standard output."),
+    )  # fmt: skip
+    return lambda function: _decorated(function, decorators)
 
-    return decorated
+
+def _decorated(function: Command, decorators: Sequence[Callable[[Command], Command]]) -> Command:
+    """The function with options that help lists in the order of `decorators`."""
+    for decorate in reversed(decorators):
+        function = decorate(function)
+    return function
+
+
+def _standard_output_is_none(ctx: click.Context, param: click.Parameter, path: Path | None) -> Path | None:
+    return None if path == Path("-") else path
 
 
 def settings_for(paths: tuple[str, ...], *, config: Path | None, isolated: bool, **given: Any) -> Settings:

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
 
 @click.command("scan")
-@options.run_options
-@options.report_options(SCAN_FORMATS)
 @click.option(
     "--select", multiple=True, type=options.CommaSeparated(), help="Rules to look for: codes, names, prefixes."
 )
@@ -31,8 +29,10 @@ if TYPE_CHECKING:
 @click.option("--changed-only", is_flag=True, help="Report only on files that git says have changed.")
 @click.option("--base-ref", help="With --changed-only: since the merge base with this commit.")
 @click.option("--stdin-filename", type=click.Path(), help="Read one file from standard input; this is its name.")
+@options.report_options(SCAN_FORMATS)
 @click.option("--statistics", is_flag=True, help="Count findings by rule.")
 @click.option("--exit-zero", is_flag=True, help="Exit with 0 even where something is found.")
+@options.run_options
 def command(
     paths: tuple[str, ...],
     output_format: str | None,
