@@ -20,7 +20,7 @@ _LANDMARK = re.compile(
             *_TRIPLE_QUOTES,
             r'"(?:[^"\\\n]++|\\.)*+"?',
             r"'(?:[^'\\\n]++|\\.)*+'?",
-            r"\n[^\s#)\]}\\]",
+            r"\n(?:[ \t\f]*\f)?[^\s#)\]}\\]",
         )
     ),
     re.DOTALL,
@@ -47,21 +47,35 @@ def blocks(text: str) -> tuple[Block, ...]:
     """
     found = []
     opened: int | None = None
-    position = 0
+    position = commented = 0
     text = "\n" + text
     while (match := _LANDMARK.search(text, position)) is not None:
         landmark = match[0]
         position = match.end()
         if landmark in _TRIPLE_QUOTES:
             position = _end_of_string(text, landmark, position)
+        elif landmark[0] == "#":
+            commented = position
         elif landmark[0] == "\n":
             position -= 1
+            if commented != match.start() and _is_continued(text, match.start()):
+                continue
             if opened is not None:
                 found.append(Block(opened - 1, position - 1))
             opened = position if _DEFINITION.match(text, position) else None
     if opened is not None:
         found.append(Block(opened - 1, len(text) - 1))
     return tuple(found)
+
+
+def _is_continued(text: str, newline: int) -> bool:
+    """Whether the line that ends at `newline`, no comment, goes on in the next; one of a backslash alone is no line."""
+    while newline > 0 and text[newline - 1] == "\\":
+        start = text.rfind("\n", 0, newline) + 1
+        if newline - start > 1:
+            return True
+        newline = start - 1
+    return False
 
 
 def _end_of_string(text: str, quotes: str, position: int) -> int:

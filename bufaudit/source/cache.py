@@ -125,7 +125,7 @@ class FactsCache:
         for line in rest.split(b"\n"):
             fields = line.split(b"\t", 2)
             if len(fields) == 3:
-                with contextlib.suppress(ValueError):
+                with contextlib.suppress(ValueError, RecursionError):
                     lines[str(json.loads(fields[1]))] = line
         return lines
 
@@ -144,7 +144,7 @@ def _entry(line: bytes) -> Entry | None:
         _, head, facts = rest.split(b"\t", 2)
         stamp, content, plain = json.loads(head)
         checked = None if stamp is None else _stamp(stamp)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError, RecursionError):
         return None
     return Entry(checked, str(content), bool(plain), facts)
 

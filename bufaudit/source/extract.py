@@ -13,7 +13,7 @@ from bufaudit.source.flow import constructed_type, read_function
 from bufaudit.source.registrations import RegistrationReader
 from bufaudit.source.restores import restores_of_class
 from bufaudit.source.suppressions import parse_suppressions
-from bufaudit.source.syntax import Definition, Places, dotted
+from bufaudit.source.syntax import Definition, Places, dotted, last_name
 from bufaudit.source.text import Unreadable, parse, split_lines
 
 if TYPE_CHECKING:
@@ -37,9 +37,6 @@ _STATE_WORDS = (
 #: Words without one of which a top-level block gives no facts but its header.
 WORDS = tuple(dict.fromkeys((*registrations.WORDS, *restores.WORDS, *_STATE_WORDS)))
 
-_BUFFER_ALIAS = re.compile(
-    r"\bBuffer[ \t]+as[ \t]+(\w+)|^[ \t]*(\w+)[ \t]*=[ \t]*[\w.]*\bBuffer\b[ \t]*$", re.MULTILINE
-)
 _GENERATED = re.compile(r"automatically generated from[ \t]+(\S+?modular_\w+\.py)")
 _TORCH_NN = re.compile(r"^(torch\.nn(\.modules(\.\w+)?|\.parameter)?|torch\.nn\.modules)\.Buffer$")
 
@@ -55,9 +52,8 @@ def extract(text: str, *, gated: bool = True) -> FileFacts:
 
 def _extract(text: str, *, gated: bool) -> FileFacts:
     definitions = blocks(text)
-    aliases = {f"{one or other}(" for one, other in _BUFFER_ALIAS.findall(text)} if "Buffer" in text else ()
-    tree = parse(skeleton(text, definitions, (*WORDS, *aliases)) if gated else text)
-    if isinstance(tree, Unreadable) and gated:
+    tree = parse(skeleton(text, definitions, WORDS) if gated else text)
+    if gated and (isinstance(tree, Unreadable) or ("Buffer" in text and _renames_buffer(tree))):
         tree = parse(text)
     if isinstance(tree, Unreadable):
         return FileFacts(unreadable=tree, suppressions=parse_suppressions(text))
@@ -65,6 +61,13 @@ def _extract(text: str, *, gated: bool) -> FileFacts:
     if "torch" in text or "Module" in text:
         children = {text.count("\n", 0, block.start) + 1: constructed(text, block) for block in definitions}
     return _Extraction(text, children).facts(tree)
+
+
+def _renames_buffer(tree: ast.Module) -> bool:
+    """Whether a file has a name of its own for torch's Buffer, which is none of the gate's words."""
+    scope = _Extraction("", {})
+    scope._read_scope(tree.body)
+    return any(last_name(name) != "Buffer" for name in scope._buffer_names())
 
 
 class _Extraction:

@@ -140,7 +140,7 @@ def _encoded(facts: FileFacts) -> bytes:
 def _decoded(entry: Entry) -> FileFacts | None:
     try:
         return decode_facts(FileFacts, json.loads(entry.facts))
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 

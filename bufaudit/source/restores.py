@@ -169,8 +169,9 @@ def _classes_asked(test: ast.expr) -> dict[str, list[str]]:
     for node in ast.walk(test):
         match node:
             case ast.Call(func=ast.Name(id="isinstance"), args=[ast.Name(id=variable), classes]):
-                names = classes.elts if isinstance(classes, ast.Tuple) else [classes]
-                asked.setdefault(variable, []).extend(name for name in map(dotted, names) if name)
+                names = [name for name in map(dotted, _alternatives(classes)) if name]
+                if names:
+                    asked.setdefault(variable, []).extend(names)
             case ast.Compare(left=left, comparators=[right]):
                 for one, other in ((left, right), (right, left)):
                     text = constant_string(one)
@@ -179,6 +180,16 @@ def _classes_asked(test: ast.expr) -> dict[str, list[str]]:
                         for first in _names(other)[:1]:
                             asked.setdefault(first, []).append(f"*{text}*")
     return asked
+
+
+def _alternatives(classes: ast.expr) -> list[ast.expr]:
+    """The classes of a tuple or of a union with `|`."""
+    match classes:
+        case ast.Tuple(elts=elements):
+            return elements
+        case ast.BinOp(left=left, op=ast.BitOr(), right=right):
+            return [*_alternatives(left), *_alternatives(right)]
+    return [classes]
 
 
 def _names(node: ast.expr) -> list[str]:
