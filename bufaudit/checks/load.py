@@ -29,6 +29,8 @@ _PARTIAL_LOAD = re.compile(
     r"student|delta|quant|legacy",
     re.IGNORECASE,
 )
+_LOADING_STATE = re.compile(r"(?<!off)(?<!un)load|restor|resum|missing|checkpoint|ckpt|import", re.IGNORECASE)
+_MISSING = re.compile(r"missing|not_(loaded|found|in)|un(loaded|matched|initiali[sz]ed)|absent", re.IGNORECASE)
 _SETTER = re.compile(r"set_\w*(tensor|param|attr|module|weight)|assign|replace_\w*(tensor|param)|register_parameter")
 _LOADING = re.compile(r"load|restor|resum|import|init|apply|recover|assign|set_|copy|sync|update", re.IGNORECASE)
 
@@ -58,7 +60,7 @@ def _params_only_load(view: FunctionView) -> Iterator[Problem]:
         walk = view.first_walk(effect, "parameters")
         looked_up = _looked_up(view, effect)
         reach = view.reach(walk)
-        if reach.none or (looked_up and walk.receiver_type is not None and not reach.any):
+        if reach.none or (looked_up and not reach.any and _is_of_one_model(walk)):
             continue
         if looked_up:
             text = (
@@ -84,6 +86,14 @@ def _writes_argument(effect: Effect) -> bool:
 
 def _looked_up(view: FunctionView, effect: Effect) -> bool:
     return any(other.kind == "lookup" and set(other.walks) & set(effect.walks) for other in view.function.effects)
+
+
+def _is_of_one_model(walk: Walk) -> bool:
+    """Whether the walked module is one that this code itself makes or is, rather than whatever it is given.
+
+    Lookups by name are how an inference engine's models load themselves; what they do not hold they need not load.
+    """
+    return walk.receiver_type is not None or walk.receiver.partition(".")[0] == "self"
 
 
 def _loads_whole_state(view: FunctionView) -> bool:
@@ -119,7 +129,7 @@ def _missing_keys_of_parameters(view: FunctionView) -> Iterator[Problem]:
     if view.buffers_are_carried():
         return
     for effect in view.effects("missing", on="parameters"):
-        if effect.guards & PARTIAL:
+        if effect.guards & PARTIAL or not _computes_missing(view, effect):
             continue
         walk = view.first_walk(effect, "parameters")
         reach = view.reach(walk)
@@ -130,6 +140,10 @@ def _missing_keys_of_parameters(view: FunctionView) -> Iterator[Problem]:
             f"a checkpoint without {what_is_lost(reach)} passes for complete"
         )
         yield view.problem("BUF101", confidence_of(reach), walk.place, text, registered_here(reach))
+
+
+def _computes_missing(view: FunctionView, effect: Effect) -> bool:
+    return bool(_MISSING.search(effect.target)) and bool(_LOADING_STATE.search(view.title))
 
 
 def _every_entry_sharded(view: FunctionView) -> Iterator[Problem]:

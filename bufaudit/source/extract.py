@@ -136,6 +136,8 @@ class _Extraction:
     def _buffer_names(self) -> frozenset[str]:
         """The dotted names that stand for `torch.nn.Buffer` here."""
         names = {"nn.Buffer", "torch.nn.Buffer", "nn.parameter.Buffer", "torch.nn.parameter.Buffer"}
+        if any(_TORCH_NN.match(f"{origin}.Buffer") for origin in self._stars):
+            names.add("Buffer")
         for binding in (*self._imports, *self._aliases):
             target = binding.target
             if (
@@ -146,6 +148,8 @@ class _Extraction:
                 names.add(binding.name)
             elif target in ("torch.nn", "torch.nn.parameter", "torch.nn.modules", ".parameter"):
                 names.add(f"{binding.name}.Buffer")
+            elif target == "torch":
+                names |= {f"{binding.name}.nn.Buffer", f"{binding.name}.nn.parameter.Buffer"}
             elif target.endswith(".parameter.Buffer") and target.startswith("."):
                 names.add(binding.name)
         return frozenset(names)

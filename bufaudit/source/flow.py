@@ -457,8 +457,8 @@ class _Reader:
 
     def _look_up(self, node: ast.expr, container: Value, key: Value) -> Value:
         if container.kind == "map":
-            kinds = self._kinds(container)
-            if key.kind in ("name", "tuple") and "parameters" in kinds and "saved" in self._kinds(key):
+            by_own_name = key.walks & container.walks
+            if "parameters" in self._kinds(container) and not by_own_name and not _is_literal_key(node):
                 self._effect("lookup", node, replace(container, kind="tensor"), replace(key, kind="tensor"), "[]")
             return container.item or NOTHING
         if container.kind == "tensor":
@@ -484,7 +484,8 @@ class _Reader:
 
     def _names_missing(self, node: ast.expr | ast.stmt, left: Value, right: Value) -> bool:
         if "parameters" in self._kinds(left) and {"saved"} & self._kinds(right):
-            self._effect("missing", node, replace(left, kind="tensor"), replace(right, kind="tensor"), "-")
+            target = self._assignment_target()
+            self._effect("missing", node, replace(left, kind="tensor"), replace(right, kind="tensor"), target)
             return True
         return False
 
@@ -546,7 +547,7 @@ class _Reader:
         match self._statement:
             case ast.Assign(targets=[target]):
                 return dotted(target)
-            case ast.AnnAssign(target=target):
+            case ast.AnnAssign(target=target) | ast.AugAssign(target=target):
                 return dotted(target)
             case ast.Return():
                 return "return"
@@ -734,7 +735,8 @@ class _Reader:
         passed = values.union(*(found for found in map(values.tensors_in, everything) if found.kind == "tensor"))
         named = values.union(*(value for value in everything if value.kind == "name"))
         if passed.kind == "tensor" or named.kind == "name":
-            return self._pass(node, callee, passed, named)
+            direct = any(value.kind == "tensor" for value in everything)
+            return self._pass(node, callee, passed, named, direct=direct)
         if method in _MODULE_WRAPPERS and first != NOTHING:
             return first
         return NOTHING
@@ -747,15 +749,18 @@ class _Reader:
         origins: frozenset[Origin] = held.origins if asked else held.origins | {"parameter"}
         return replace(held, alias=False, origins=origins)
 
-    def _pass(self, node: ast.Call, callee: str, passed: Value, named: Value) -> Value:
+    def _pass(self, node: ast.Call, callee: str, passed: Value, named: Value, *, direct: bool) -> Value:
+        """A call that is given tensors or names; with both, what it gives is of the kind that it is given itself."""
         subject = passed if passed.kind == "tensor" else replace(named, kind="tensor")
         origins = _under_name(passed, named).origins
         texts = [source_text(argument) for argument in [*node.args, *(k.value for k in node.keywords)]]
         if any(text in ("'meta'", "torch.device('meta')") for text in texts):
             origins |= {"meta"}
         self._effect("pass", node, subject, replace(passed, origins=origins), callee)
-        if passed.kind != "tensor":
-            return named if named.kind == "name" else NOTHING
+        if last_name(callee)[:1].isupper():
+            return NOTHING
+        if named.kind == "name" and not direct:
+            return named
         shared = last_name(callee) in ("cast", "deepcopy", "clone")
         return (
             replace(passed, alias=False, fresh=False, origins=(passed.origins - {"raw"}) | {"copied"})
@@ -868,6 +873,13 @@ def _under_name(value: Value, key: Value) -> Value:
     if key.kind == "name" and key.walks & values.tensors_in(value).walks:
         return replace(value, origins=value.origins | {"keyed"})
     return value
+
+
+def _is_literal_key(node: ast.expr) -> bool:
+    match node:
+        case ast.Subscript(slice=ast.Constant()) | ast.Call(args=[ast.Constant(), *_]):
+            return True
+    return False
 
 
 def _is_empty_container(node: ast.expr) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 from bufaudit.source.facts import RegistrationFact
-from bufaudit.source.syntax import Definition, constant_string, dotted, last_name, name_pattern, source_text
+from bufaudit.source.syntax import Definition, constant_string, dotted, name_pattern, source_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -112,8 +112,20 @@ class RegistrationReader:
                     yield from self._assignment(statement, target, value, class_name, context)
             case ast.AnnAssign(target=target, value=ast.expr() as value):
                 yield from self._assignment(statement, target, value, class_name, context)
-            case ast.Expr(value=ast.Call() as call):
-                yield from self._call(statement, call, class_name, context)
+            case ast.Expr(value=value):
+                yield from self._expression(statement, value, class_name, context)
+
+    def _expression(
+        self, statement: ast.stmt, value: ast.expr, class_name: str | None, context: _Context
+    ) -> Iterator[RegistrationFact]:
+        match value:
+            case ast.Call():
+                yield from self._call(statement, value, class_name, context)
+            case ast.IfExp(test=test, body=chosen) | ast.BoolOp(op=ast.And(), values=[test, chosen]):
+                inner = replace(context, conditions=(*context.conditions, source_text(test)))
+                yield from self._expression(statement, chosen, class_name, inner)
+            case ast.ListComp(elt=made):
+                yield from self._expression(statement, made, class_name, context)
 
     def _call(
         self, statement: ast.stmt, call: ast.Call, class_name: str | None, context: _Context
@@ -175,13 +187,13 @@ class RegistrationReader:
         for spelled in _names(name, context):
             yield RegistrationFact(
                 class_name=class_name,
-                receiver=source_text(receiver),
+                receiver="self" if dotted(receiver) == "super()" else source_text(receiver),
                 name=spelled,
                 persistent=_persistence(persistent),
                 value=source_text(value),
                 how=how,
                 place=self.places.of(node, statement),
-                condition=" and ".join(context.conditions) or None,
+                condition=_all_of(context.conditions),
             )
 
     def _is_buffer(self, call: ast.Call) -> bool:
@@ -201,6 +213,13 @@ class RegistrationReader:
                     yield (source_text(ast.UnaryOp(ast.Not(), test)), *condition), call
             case ast.NamedExpr(value=inner):
                 yield from self._buffer_calls(inner, context)
+
+
+def _all_of(conditions: Sequence[str]) -> str | None:
+    """Conditions as one, in parentheses where they would mean something else without."""
+    alternative = (" or ", " if ")
+    apart = len(conditions) > 1
+    return " and ".join(f"({c})" if apart and any(word in c for word in alternative) else c for c in conditions) or None
 
 
 def _buffer_value(call: ast.Call) -> ast.expr | None:
@@ -240,12 +259,12 @@ def _names(node: ast.expr, context: _Context) -> tuple[str, ...]:
 def _loop_literals(loop: ast.For | ast.AsyncFor) -> dict[str, tuple[str, ...]]:
     """For a loop over literal strings, or over literal tuples that start with one: the variable and its values."""
     source = loop.iter
-    if (
-        isinstance(source, ast.Call)
-        and last_name(dotted(source.func)) == "items"
-        and isinstance(source.func, ast.Attribute)
-    ):
-        source = source.func.value
+    loop_target = loop.target
+    match source, loop_target:
+        case ast.Call(func=ast.Attribute(value=items, attr="items" | "keys")), _:
+            source = items
+        case ast.Call(func=ast.Name(id="enumerate"), args=[items, *_]), ast.Tuple(elts=[_, counted]):
+            source, loop_target = items, counted
     match source:
         case ast.Dict():
             firsts = [constant_string(key) for key in source.keys]
@@ -256,7 +275,7 @@ def _loop_literals(loop: ast.For | ast.AsyncFor) -> dict[str, tuple[str, ...]]:
             ]
         case _:
             return {}
-    target = loop.target.elts[0] if isinstance(loop.target, ast.Tuple) and loop.target.elts else loop.target
+    target = loop_target.elts[0] if isinstance(loop_target, ast.Tuple) and loop_target.elts else loop_target
     literals = tuple(first for first in firsts if first is not None)
     if not isinstance(target, ast.Name) or len(literals) != len(firsts) or not literals:
         return {}
@@ -290,19 +309,39 @@ def _named_by_callers(
     fact: RegistrationFact, method: Definition, methods: Sequence[Definition]
 ) -> Iterator[RegistrationFact]:
     """A method that registers under a name it is given: one fact for each literal that the class itself gives it."""
-    parameters = [argument.arg for argument in method.args.args[1:]]
     if fact.name != "{}":
         yield fact
         return
+    parameters = [argument.arg for argument in method.args.args[1:]]
+    names = _naming_variables(method)
     given = []
     for caller in methods:
         for node in ast.walk(caller):
             if isinstance(node, ast.Call) and dotted(node.func) == f"self.{method.name}":
                 arguments = dict(zip(parameters, node.args, strict=False))
                 arguments |= {keyword.arg: keyword.value for keyword in node.keywords if keyword.arg}
-                given += [text for value in arguments.values() if (text := name_pattern(value)) and text.isidentifier()]
+                values = [value for parameter, value in arguments.items() if parameter in names]
+                given += [text for value in values if (text := name_pattern(value)) and text.isidentifier()]
     if not given:
         yield replace(fact, condition=fact.condition or "the name is computed")
         return
     for name in dict.fromkeys(given):
         yield replace(fact, name=name, condition=fact.condition)
+
+
+def _naming_variables(method: Definition) -> frozenset[str]:
+    """The variables by whose values a method names what it registers."""
+    found = set()
+    for node in ast.walk(method):
+        match node:
+            case ast.Call(func=ast.Attribute(attr="register_buffer")) if node.args or node.keywords:
+                name = node.args[0] if node.args else _keyword(node, "name")
+            case ast.Call(func=ast.Name(id="setattr"), args=[_, name, _]):
+                pass
+            case ast.Subscript(value=ast.Attribute(attr="_buffers"), slice=name):
+                pass
+            case _:
+                continue
+        if isinstance(name, ast.Name):
+            found.add(name.id)
+    return frozenset(found)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from typing import TYPE_CHECKING
 
 from bufaudit.source.facts import Place
@@ -14,6 +15,9 @@ Definition = ast.FunctionDef | ast.AsyncFunctionDef
 
 #: Longer source texts are cut; they are for reading and for comparing with names.
 _LONGEST_TEXT = 200
+#: What `%` and `str.format` replace.
+_DIRECTIVE = re.compile(r"%(?:\(\w*\))?[-+ #0-9.*]*[a-zA-Z]")
+_FIELD = re.compile(r"\{[^{}]*\}")
 
 
 def dotted(node: ast.AST) -> str:
@@ -80,11 +84,9 @@ def name_pattern(node: ast.AST) -> str | None:
         case ast.BinOp(op=ast.Add()):
             return (name_pattern(node.left) or "{}") + (name_pattern(node.right) or "{}")
         case ast.BinOp(op=ast.Mod(), left=ast.Constant(value=str(text))):
-            for directive in ("%s", "%d", "%i", "%r"):
-                text = text.replace(directive, "{}")
-            return text
+            return _DIRECTIVE.sub("{}", text)
         case ast.Call(func=ast.Attribute(attr="format", value=ast.Constant(value=str(text)))):
-            return text
+            return _FIELD.sub("{}", text)
     return None
 
 
