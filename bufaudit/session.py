@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     Progress = Callable[[int, int], None]
 
-#: Skips rather than faults of the file: no finding unless the file was named.
+#: Skips rather than faults of the file: a warning about the run, no finding, unless the file was named.
 _SKIPS = frozenset({"too-large", "newer-python"})
 
 
@@ -56,11 +56,15 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class _FileOutcome:
-    """The problems of one file that are shown, those that settings hide, and how many comments silence."""
+    """The problems of one file that are shown, those that settings hide, and how many comments silence.
 
-    shown: tuple[Problem, ...]
-    hidden: tuple[Problem, ...]
-    silenced: int
+    `skipped` says why there are none, where the file was left out.
+    """
+
+    shown: tuple[Problem, ...] = ()
+    hidden: tuple[Problem, ...] = ()
+    silenced: int = 0
+    skipped: str = ""
 
 
 class Session:
@@ -89,15 +93,17 @@ class Session:
         shown: list[Finding] = []
         hidden: list[Finding] = []
         suppressed = 0
+        warnings = list(discovery.warnings)
         for path, named in files.items():
             if self._store.is_plain(path):
                 continue
             outcome = self._outcome(path, named=named, known=known, selected=selected)
             suppressed += outcome.silenced
+            warnings += [outcome.skipped] if outcome.skipped else []
             shown += self._presenter.findings(path, outcome.shown, contents.get(path))
             hidden += self._presenter.findings(path, outcome.hidden, contents.get(path))
         self._store.save()
-        result = ScanResult(_ordered(shown), len(files), suppressed=suppressed, warnings=discovery.warnings)
+        result = ScanResult(_ordered(shown), len(files), suppressed=suppressed, warnings=tuple(warnings))
         return self._without_known(result, hidden, files, selected)
 
     def inventory(self, request: Request, progress: Progress | None) -> InventoryResult:
@@ -147,12 +153,16 @@ class Session:
     def _outcome(self, path: str, *, named: bool, known: frozenset[str], selected: frozenset[str]) -> _FileOutcome:
         facts = self._store.load(path)
         if facts is None:
-            return _FileOutcome((), (), 0)
+            return _FileOutcome()
+        if facts.unreadable is not None and facts.unreadable.reason in _SKIPS and not named:
+            return _FileOutcome(skipped=f"{self._presenter.shown(path)} was left out: {facts.unreadable.message}")
         if facts.unreadable is not None:
             problems: Iterable[Problem] = _unreadable(facts.unreadable, named=named)
         else:
             problems = check(Subject(path, facts, self._project))
         noted = [replace(each, notes=(*each.notes, *self._source_of_generated(path, facts, each))) for each in problems]
+        if _is_test(self._presenter.relative(path)):
+            noted = [replace(each, confidence="low") if each.code != UNREADABLE else each for each in noted]
         kept, silenced = silence(noted, facts, known, selected)
         ignored = ignored_for(self._presenter.relative(path), self._settings.root, self._settings.per_file_ignores)
         least = CONFIDENCES.index(self._settings.min_confidence)
@@ -197,12 +207,16 @@ class Session:
         )
 
 
+def _is_test(path: str) -> bool:
+    """Whether a file, by its path in the project, holds tests: what is lost there is nobody's training run."""
+    *folders, name = path.split("/")
+    return name.startswith("test_") or name.endswith("_test.py") or not {"test", "tests", "testing"}.isdisjoint(folders)
+
+
 def _ordered(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     return tuple(sorted(findings, key=lambda finding: (finding.path, finding.line, finding.column, finding.code)))
 
 
 def _unreadable(why: Unreadable, *, named: bool) -> tuple[Problem, ...]:
-    if why.reason in _SKIPS and not named:
-        return ()
     place = Place(why.line, why.column, why.line, why.column + 1, why.line, why.line)
     return (Problem(UNREADABLE, "high" if named else "medium", place, why.message, "<module>"),)
