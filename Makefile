@@ -22,7 +22,7 @@ demo: .venv/.base
 	@echo '  - .venv/bin/bufaudit rule BUF101: a rule in full. Then try .venv/bin/bufaudit scan on code of your own.'
 
 test: .venv/.test
-	.venv/bin/python -m pytest -n auto --dist loadgroup
+	.venv/bin/python -m pytest -n auto
 
 check: .venv/.dev
 	.venv/bin/ruff check
