@@ -7,6 +7,7 @@ other files a run happens to name.
 from __future__ import annotations
 
 import os
+import re
 import sys
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
 
     from bufaudit.source.facts import ClassFact, FileFacts, RegistrationFact
 
+#: Expressions whose value is the same each time: tables, masks, literals.
+_CONSTANT = re.compile(
+    r"arange|linspace|logspace|tril|triu|\beye\b|meshgrid|cartesian|hann_window|hamming|sin\(|cos\(|\*\*|"
+    r"(torch\.)?(tensor|as_tensor|Tensor|LongTensor|FloatTensor|IntTensor)\(|from_numpy|np\.|numpy|math\."
+)
 _DEEPEST_RESOLUTION = 12
 _LARGEST_TREE = 400
 
@@ -47,7 +53,7 @@ class FoundRegistration:
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """The persistent state besides parameters that a module tree can hold.
+    """The persistent state besides parameters, and besides computed constants, that a module tree can hold.
 
     `complete` tells whether every class of the tree was found: only then does an empty tree mean that there is none.
     """
@@ -98,13 +104,24 @@ class Project:
 
     def find_class(self, path: str, name: str) -> FoundClass | None:
         """The class that `name` stands for in a file; None where the project does not have it."""
-        found = self._resolve(path, name, _DEEPEST_RESOLUTION)
+        found = self._resolved(path, name)
         return found if isinstance(found, FoundClass) else None
 
     def origin(self, path: str, name: str) -> str:
         """The dotted name outside the project that `name` stands for in a file, as far as imports tell."""
-        found = self._resolve(path, name, _DEEPEST_RESOLUTION)
+        found = self._resolved(path, name)
         return found if isinstance(found, str) else name
+
+    def _resolved(self, path: str, name: str) -> FoundClass | str:
+        return self._resolve(path, name, _DEEPEST_RESOLUTION) or name
+
+    def base(self, found: FoundClass, name: str) -> FoundClass | str:
+        """What a class's header names: the class, or a dotted name outside the project.
+
+        `class Attention(Attention)` means the one that was imported under that name, never itself.
+        """
+        base = self._resolve(found.path, name, _DEEPEST_RESOLUTION, own=name != found.fact.name)
+        return name if base is None else base
 
     def lineage(self, found: FoundClass) -> Iterator[FoundClass]:
         """A class and the base classes that the project has, nearest first, each once."""
@@ -114,17 +131,17 @@ class Project:
             current = pending.pop(0)
             yield current
             for base in current.fact.bases:
-                parent = self.find_class(current.path, base)
-                if parent is not None and parent.key not in seen:
+                parent = self.base(current, base)
+                if isinstance(parent, FoundClass) and parent.key not in seen:
                     seen.add(parent.key)
                     pending.append(parent)
 
     def foreign_bases(self, found: FoundClass) -> Iterator[str]:
         """The dotted names of base classes, direct or not, that the project does not have."""
         for member in self.lineage(found):
-            for base in member.fact.bases:
-                if self.find_class(member.path, base) is None:
-                    yield self.origin(member.path, base)
+            for base in (self.base(member, name) for name in member.fact.bases):
+                if isinstance(base, str):
+                    yield base
 
     def registrations(self, found: FoundClass) -> Iterator[FoundRegistration]:
         """What a class's own code registers on itself."""
@@ -137,7 +154,7 @@ class Project:
         """What the module tree of the class that `name` stands for can hold."""
         found = self.find_class(path, name)
         if found is None:
-            return self._foreign_reach(path, name)
+            return self._foreign_reach(self.origin(path, name))
         if found.key not in self._reaches:
             self._reaches[found.key] = self._walk_tree(found)
         return self._reaches[found.key]
@@ -150,24 +167,23 @@ class Project:
         pending = [root]
         while pending:
             current = pending.pop(0)
-            registrations += [r for r in self.registrations(current) if r.fact.persistent is not False]
-            for kind, names in (("base", current.fact.bases), ("child", current.fact.children)):
-                for name in names:
-                    found = self.find_class(current.path, name)
-                    if found is None:
-                        foreign = self._foreign_reach(current.path, name, is_base=kind == "base")
-                        layers += foreign.stateful_layers
-                        complete = complete and foreign.complete
-                    elif found.key not in seen:
-                        seen.add(found.key)
-                        pending.append(found)
+            registrations += [found for found in self.registrations(current) if _holds_state(found.fact)]
+            bases = [self.base(current, name) for name in current.fact.bases]
+            children = [self._resolved(current.path, name) for name in current.fact.children]
+            for part in (*bases, *children):
+                if isinstance(part, str):
+                    foreign = self._foreign_reach(part, is_base=part in bases)
+                    layers += foreign.stateful_layers
+                    complete = complete and foreign.complete
+                elif part.key not in seen:
+                    seen.add(part.key)
+                    pending.append(part)
             if len(seen) > _LARGEST_TREE:
                 complete = False
                 break
         return Reach(tuple(registrations), tuple(dict.fromkeys(layers)), complete)
 
-    def _foreign_reach(self, path: str, name: str, *, is_base: bool = True) -> Reach:
-        origin = self.origin(path, name)
+    def _foreign_reach(self, origin: str, *, is_base: bool = True) -> Reach:
         simple = last_name(origin)
         if simple in torch_state.STATEFUL:
             return Reach((), (simple,), complete=True)
@@ -179,14 +195,14 @@ class Project:
         harmless = not imported or top in ("torch", "nn", "np", "numpy") or top in sys.stdlib_module_names
         return Reach((), (), complete=known or harmless)
 
-    def _resolve(self, path: str, name: str, depth: int) -> FoundClass | str | None:
+    def _resolve(self, path: str, name: str, depth: int, *, own: bool = True) -> FoundClass | str | None:
         facts = self.facts(path)
         if facts is None or depth == 0:
             return None
         head, _, rest = name.partition(".")
-        own = next((fact for fact in facts.classes if fact.name == name), None)
-        if own is not None:
-            return FoundClass(path, own)
+        defined = next((fact for fact in facts.classes if own and fact.name == name), None)
+        if defined is not None:
+            return FoundClass(path, defined)
         for binding in facts.imports:
             if binding.name == head:
                 return self._resolve_target(path, binding.target, rest, depth)
@@ -241,11 +257,15 @@ class Project:
         return None
 
     def _package_roots(self, folder: str) -> Iterator[str]:
-        """The folder itself, and the one that holds the package it lies in."""
-        yield folder
+        """The folder that holds the package that a folder lies in; the folder itself where it is no package."""
         while os.path.isfile(os.path.join(folder, "__init__.py")):
             folder = os.path.dirname(folder)
         yield folder
+
+
+def _holds_state(fact: RegistrationFact) -> bool:
+    """Whether a buffer is saved and holds more than a constant that every construction computes alike."""
+    return fact.persistent is not False and not _CONSTANT.search(fact.made_from)
 
 
 def same_name(one: str, other: str) -> bool:

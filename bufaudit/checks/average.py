@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from bufaudit.checks.context import FunctionView, Subject
-    from bufaudit.project import Reach
     from bufaudit.source.facts import Place, Walk
 
 _AVERAGE_NAME = re.compile(
@@ -79,12 +78,12 @@ def _problem(view: FunctionView, one: Walk, other: Walk, place: Place) -> Iterat
     reaches = (view.reach(one), view.reach(other))
     if any(reach.none for reach in reaches):
         return
-    reach: Reach = next((reach for reach in reaches if reach.any), reaches[0])
+    walk, reach = next(((w, r) for w, r in zip((one, other), reaches, strict=True) if r.any), (one, reaches[0]))
     text = (
         f"`{one.receiver}` and `{other.receiver}` are mixed parameter by parameter, without {what_is_lost(reach)}: "
         "one model ends up with the parameters of both and the buffers of one"
     )
-    yield view.problem("BUF302", confidence_of(reach), place, text, registered_here(reach))
+    yield view.problem("BUF302", confidence_of(walk, reach), place, text, registered_here(reach))
 
 
 def _written_from_averages(view: FunctionView) -> Iterator[Problem]:
@@ -102,7 +101,7 @@ def _written_from_averages(view: FunctionView) -> Iterator[Problem]:
             f"`{walk.receiver}` gets averaged parameters, but never {what_is_lost(reach)}: "
             "it is used with buffers as old as its first copy"
         )
-        yield view.problem("BUF302", confidence_of(reach), walk.place, text, registered_here(reach))
+        yield view.problem("BUF302", confidence_of(walk, reach), walk.place, text, registered_here(reach))
 
 
 def _named_for_buffers(view: FunctionView) -> Iterator[Problem]:

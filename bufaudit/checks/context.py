@@ -141,9 +141,12 @@ def what_is_lost(reach: Reach) -> str:
     return ", ".join(names) + (f" and {rest} more" if rest > 0 else "")
 
 
-def confidence_of(reach: Reach, otherwise: Confidence = "medium") -> Confidence:
-    """High where the walked tree is known to hold buffers."""
-    return "high" if reach.any else otherwise
+def confidence_of(walk: Walk, reach: Reach, otherwise: Confidence = "medium") -> Confidence:
+    """High where the walked tree is known to hold buffers; low where it is one model's own, of which none is known."""
+    if reach.any:
+        return "high"
+    one_model = walk.receiver == "self" or walk.receiver_type is not None
+    return "low" if one_model else otherwise
 
 
 def one_per_place(problems: Iterable[Problem]) -> Iterator[Problem]:

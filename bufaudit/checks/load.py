@@ -60,7 +60,7 @@ def _params_only_load(view: FunctionView) -> Iterator[Problem]:
         walk = view.first_walk(effect, "parameters")
         looked_up = _looked_up(view, effect)
         reach = view.reach(walk)
-        if reach.none or (looked_up and not reach.any and _is_of_one_model(walk)):
+        if reach.none:
             continue
         if looked_up:
             text = (
@@ -72,7 +72,7 @@ def _params_only_load(view: FunctionView) -> Iterator[Problem]:
                 f"checkpoint values are copied into the parameters of `{walk.receiver}` only, "
                 f"never into {what_is_lost(reach)}: what is left out keeps its initial value"
             )
-        confidence = confidence_of(reach, "medium" if _LOADING.search(view.function.name) else "low")
+        confidence = confidence_of(walk, reach, "medium" if _LOADING.search(view.function.name) else "low")
         yield view.problem("BUF101", confidence, walk.place, text, registered_here(reach))
 
 
@@ -86,14 +86,6 @@ def _writes_argument(effect: Effect) -> bool:
 
 def _looked_up(view: FunctionView, effect: Effect) -> bool:
     return any(other.kind == "lookup" and set(other.walks) & set(effect.walks) for other in view.function.effects)
-
-
-def _is_of_one_model(walk: Walk) -> bool:
-    """Whether the walked module is one that this code itself makes or is, rather than whatever it is given.
-
-    Lookups by name are how an inference engine's models load themselves; what they do not hold they need not load.
-    """
-    return walk.receiver_type is not None or walk.receiver.partition(".")[0] == "self"
 
 
 def _loads_whole_state(view: FunctionView) -> bool:
@@ -139,7 +131,7 @@ def _missing_keys_of_parameters(view: FunctionView) -> Iterator[Problem]:
             f"missing keys are computed from the parameters of `{walk.receiver}` only: "
             f"a checkpoint without {what_is_lost(reach)} passes for complete"
         )
-        yield view.problem("BUF101", confidence_of(reach), walk.place, text, registered_here(reach))
+        yield view.problem("BUF101", confidence_of(walk, reach), walk.place, text, registered_here(reach))
 
 
 def _computes_missing(view: FunctionView, effect: Effect) -> bool:

@@ -48,7 +48,7 @@ def _moved_parameters(view: FunctionView) -> Iterator[Problem]:
             "what stays behind is on another device, or lost with the memory that is freed"
         )
         sure: Confidence = "medium" if _MOVING.search(view.title) else "low"
-        yield view.problem("BUF401", confidence_of(reach, sure), walk.place, text, registered_here(reach))
+        yield view.problem("BUF401", confidence_of(walk, reach, sure), walk.place, text, registered_here(reach))
 
 
 def _is_own_value_moved(effect: Effect) -> bool:

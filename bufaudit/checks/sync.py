@@ -51,7 +51,7 @@ def check(subject: Subject) -> Iterator[Problem]:
                 "the other end keeps its own"
             )
             yield view.problem(
-                "BUF301", confidence_of(reach, _by_promise(view)), walk.place, text, registered_here(reach)
+                "BUF301", confidence_of(walk, reach, _by_promise(view)), walk.place, text, registered_here(reach)
             )
 
 

@@ -91,7 +91,8 @@ class Import:
 class RegistrationFact:
     """A statement that registers a buffer; see `results.Registration`.
 
-    `receiver` is the expression whose module gets the buffer; `class_name` the class around the statement.
+    `receiver` is the expression whose module gets the buffer; `class_name` the class around the statement. `made_from`
+    is `value`, or where that is a local variable, what the variable was last assigned.
     """
 
     class_name: str | None
@@ -99,6 +100,7 @@ class RegistrationFact:
     name: str
     persistent: bool | str
     value: str
+    made_from: str
     how: Literal["register_buffer", "nn.Buffer", "setattr", "_buffers"]
     place: Place
     condition: str | None

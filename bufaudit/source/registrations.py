@@ -27,6 +27,7 @@ class _Context:
     conditions: tuple[str, ...] = ()
     literals: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     buffers: Mapping[str, ast.Call] = field(default_factory=dict)
+    assigned: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,7 @@ class RegistrationReader:
     def _block(self, body: Sequence[ast.stmt], class_name: str | None, context: _Context) -> Iterator[RegistrationFact]:
         for statement in body:
             yield from self._statement(statement, class_name, context)
+            context = _after_assignment(statement, context)
             match statement:
                 case ast.Assign(targets=[ast.Name(id=name)], value=ast.Constant(value=str(text))):
                     context = replace(context, literals={**context.literals, name: (text,)})
@@ -191,6 +193,7 @@ class RegistrationReader:
                 name=spelled,
                 persistent=_persistence(persistent),
                 value=source_text(value),
+                made_from=_made_from(value, context),
                 how=how,
                 place=self.places.of(node, statement),
                 condition=_all_of(context.conditions),
@@ -220,6 +223,22 @@ def _all_of(conditions: Sequence[str]) -> str | None:
     alternative = (" or ", " if ")
     apart = len(conditions) > 1
     return " and ".join(f"({c})" if apart and any(word in c for word in alternative) else c for c in conditions) or None
+
+
+def _after_assignment(statement: ast.stmt, context: _Context) -> _Context:
+    match statement:
+        case ast.Assign(targets=[ast.Name(id=name)], value=value) | ast.AnnAssign(
+            target=ast.Name(id=name), value=ast.expr() as value
+        ):
+            return replace(context, assigned={**context.assigned, name: source_text(value)})
+    return context
+
+
+def _made_from(value: ast.expr | None, context: _Context) -> str:
+    """The expression that a value comes from, a local variable replaced by what it was last assigned."""
+    if isinstance(value, ast.Name) and value.id in context.assigned:
+        return context.assigned[value.id]
+    return source_text(value)
 
 
 def _buffer_value(call: ast.Call) -> ast.expr | None:
