@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bufaudit.checks.context import Problem
+from bufaudit.selection import closest
 from bufaudit.source.facts import Place
 
 if TYPE_CHECKING:
@@ -19,24 +20,24 @@ UNUSED = "BUF001"
 def silence(
     problems: Iterable[Problem], facts: FileFacts, known: Collection[str], selected: Collection[str]
 ) -> tuple[list[Problem], int]:
-    """The problems that stand, those of ignore comments among them, and how many were silenced.
+    """The problems that stand, those of ignore comments among them, and how many selected ones were silenced.
 
     `known` are the codes of all rules, `selected` those that this run looks for: a comment for a rule that was not
     looked for may well be needed.
     """
     kept = []
     silenced = 0
-    used: set[Suppression] = set()
+    used: set[tuple[Suppression, str]] = set()
     for problem in problems:
         matching = [each for each in facts.suppressions if _speaks_of(each, problem)]
-        used.update(matching)
+        used.update((each, problem.code) for each in matching)
         if matching:
-            silenced += 1
+            silenced += problem.code in selected
         else:
             kept.append(problem)
     for complaint in _complaints(facts.suppressions, used, known, selected):
         if any(UNUSED in each.codes and _speaks_of(each, complaint) for each in facts.suppressions):
-            silenced += 1
+            silenced += UNUSED in selected
         else:
             kept.append(complaint)
     return kept, silenced
@@ -49,26 +50,41 @@ def _speaks_of(suppression: Suppression, problem: Problem) -> bool:
 
 
 def _complaints(
-    suppressions: Iterable[Suppression], used: set[Suppression], known: Collection[str], selected: Collection[str]
+    suppressions: Iterable[Suppression],
+    used: Collection[tuple[Suppression, str]],
+    known: Collection[str],
+    selected: Collection[str],
 ) -> Iterator[Problem]:
     for suppression in suppressions:
-        if suppression.scope == "malformed":
-            yield _complaint(suppression, f"this ignore comment is not understood: {suppression.reason}")
-            continue
-        unknown = [code for code in suppression.codes if code not in known]
-        if unknown:
-            yield _complaint(suppression, f"this ignore comment names no rule: {', '.join(unknown)}")
-        elif suppression not in used and _was_looked_for(suppression, known, selected):
-            what = ", ".join(suppression.codes) or "anything"
-            yield _complaint(suppression, f"this ignore comment silences nothing: {what} is not found here")
+        message = _what_is_wrong(suppression, used, known, selected)
+        if message is not None:
+            yield _complaint(suppression, f"this ignore comment {message}")
 
 
-def _was_looked_for(suppression: Suppression, known: Collection[str], selected: Collection[str]) -> bool:
-    if suppression.kind == "noqa" and not suppression.codes:
-        return False
-    if UNUSED in suppression.codes:
-        return False
-    return all(code in selected for code in suppression.codes or known)
+def _what_is_wrong(
+    suppression: Suppression,
+    used: Collection[tuple[Suppression, str]],
+    known: Collection[str],
+    selected: Collection[str],
+) -> str | None:
+    if suppression.scope == "malformed":
+        return f"is not understood: {suppression.reason}"
+    for code in suppression.codes:
+        if code not in known:
+            close = closest(code, known)
+            return f"names no rule: {code}" + (f"; did you mean {close}?" if close else "")
+    used_codes = {code for each, code in used if each == suppression}
+    if not suppression.codes:
+        # A bare noqa speaks to other linters as well.
+        needless = suppression.kind == "bufaudit" and not used_codes and all(code in selected for code in known)
+        return "silences nothing" if needless else None
+    unused = [code for code in dict.fromkeys(suppression.codes) if code != UNUSED and code in selected]
+    unused = [code for code in unused if code not in used_codes]
+    if not unused:
+        return None
+    is_or_are = "is" if len(unused) == 1 else "are"
+    what = "silences nothing" if not used_codes else "silences less than it says"
+    return f"{what}: {', '.join(unused)} {is_or_are} not found here"
 
 
 def _complaint(suppression: Suppression, message: str) -> Problem:
