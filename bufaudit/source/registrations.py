@@ -169,7 +169,7 @@ class RegistrationReader:
                         _keyword(buffer, "persistent"), "nn.Buffer", class_name, inner_context,
                     )  # fmt: skip
             case ast.Subscript(value=ast.Attribute(value=receiver, attr="_buffers"), slice=key):
-                if name_pattern(key) is not None:
+                if name_pattern(key) is not None or (isinstance(key, ast.Name) and key.id in context.literals):
                     yield from self._facts(
                         statement, target, receiver, key, value, None, "_buffers", class_name, context
                     )
@@ -227,8 +227,9 @@ def _all_of(conditions: Sequence[str]) -> str | None:
 
 def _after_assignment(statement: ast.stmt, context: _Context) -> _Context:
     match statement:
-        case ast.Assign(targets=[ast.Name(id=name)], value=value) | ast.AnnAssign(
-            target=ast.Name(id=name), value=ast.expr() as value
+        case (
+            ast.Assign(targets=[ast.Name(id=name)], value=value)
+            | ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value)
         ):
             return replace(context, assigned={**context.assigned, name: source_text(value)})
     return context
