@@ -75,7 +75,9 @@ class Session:
         root = os.path.abspath(settings.root)
         self._presenter = Presenter(cwd=os.getcwd(), root=root)
         cache_dir = settings.cache_dir or settings.root / ".bufaudit_cache"
-        self._store = FactsStore(FactsCache(cache_dir, build_id()) if settings.cache else None)
+        # A repository may bring a link to some other folder of the user's in the cache's place.
+        cached = settings.cache and (settings.cache_dir is not None or not cache_dir.is_symlink())
+        self._store = FactsStore(FactsCache(cache_dir, build_id()) if cached else None)
         roots = tuple(os.path.normpath(os.path.join(root, folder)) for folder in settings.src)
         self._project = Project(self._store.load, roots)
 
