@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 #: Expressions whose value is the same each time: tables, masks, literals.
 _CONSTANT = re.compile(
-    r"arange|linspace|logspace|tril|triu|\beye\b|meshgrid|cartesian|hann_window|hamming|sin\(|cos\(|\*\*|"
+    r"(ones|zeros|full|empty)\((\(\)|\[\])|arange|linspace|logspace|tril|triu|\beye\b|meshgrid|cartesian|hann_window|hamming|sin\(|cos\(|\*\*|"
     r"(torch\.)?(tensor|as_tensor|Tensor|LongTensor|FloatTensor|IntTensor)\(|from_numpy|np\.|numpy|math\."
 )
 _DEEPEST_RESOLUTION = 12
@@ -56,11 +56,13 @@ class Reach:
     """The persistent state besides parameters, and besides computed constants, that a module tree can hold.
 
     `complete` tells whether every class of the tree was found: only then does an empty tree mean that there is none.
+    A tree that `builds` nothing is that of a base class, whose subclasses have the layers.
     """
 
     registrations: tuple[FoundRegistration, ...]
     stateful_layers: tuple[str, ...]
     complete: bool
+    builds: bool = True
 
     @property
     def any(self) -> bool:
@@ -70,7 +72,7 @@ class Reach:
     @property
     def none(self) -> bool:
         """Whether the tree is known to hold none."""
-        return self.complete and not self.any
+        return self.complete and self.builds and not self.any
 
 
 class Project:
@@ -163,6 +165,7 @@ class Project:
         registrations: list[FoundRegistration] = []
         layers: list[str] = []
         complete = True
+        builds = False
         seen = {root.key}
         pending = [root]
         while pending:
@@ -170,6 +173,7 @@ class Project:
             registrations += [found for found in self.registrations(current) if _holds_state(found.fact)]
             bases = [self.base(current, name) for name in current.fact.bases]
             children = [self._resolved(current.path, name) for name in current.fact.children]
+            builds = builds or any(not isinstance(child, str) or _is_layer(child) for child in children)
             for part in (*bases, *children):
                 if isinstance(part, str):
                     foreign = self._foreign_reach(part, is_base=part in bases)
@@ -181,7 +185,7 @@ class Project:
             if len(seen) > _LARGEST_TREE:
                 complete = False
                 break
-        return Reach(tuple(registrations), tuple(dict.fromkeys(layers)), complete)
+        return Reach(tuple(registrations), tuple(dict.fromkeys(layers)), complete, builds)
 
     def _foreign_reach(self, origin: str, *, is_base: bool = True) -> Reach:
         simple = last_name(origin)
@@ -261,6 +265,10 @@ class Project:
         while os.path.isfile(os.path.join(folder, "__init__.py")):
             folder = os.path.dirname(folder)
         yield folder
+
+
+def _is_layer(origin: str) -> bool:
+    return origin.startswith(("torch.nn.", "nn.")) or last_name(origin) in torch_state.PLAIN_BASES
 
 
 def _holds_state(fact: RegistrationFact) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from bufaudit.checks.context import PARTIAL, Problem, confidence_of, registered_here, what_is_lost
+from bufaudit.checks.context import Problem, confidence_of, registered_here, what_is_lost
 from bufaudit.source import vocabulary
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def _mixed_in_loop(view: FunctionView) -> Iterator[Problem]:
     for effect in view.effects("write", on="parameters"):
         written = set(effect.walks)
         others = [w for i, w in enumerate(view.function.walks) if i in effect.sources and i not in written]
-        if effect.guards & PARTIAL or "gradient" in effect.origins:
+        if "adapter" in effect.guards or "gradient" in effect.origins:
             continue
         into = view.first_walk(effect, "parameters")
         source = next((w for w in others if w.kind == "parameters" and w.receiver != into.receiver), None)
@@ -66,7 +66,7 @@ def _mixed_in_loop(view: FunctionView) -> Iterator[Problem]:
 def _mixed_by_call(view: FunctionView) -> Iterator[Problem]:
     """`polyak_update(a.parameters(), b.parameters(), tau)`."""
     for call in view.function.calls:
-        if not vocabulary.AVERAGERS.search(call.callee) or call.guards & PARTIAL:
+        if not vocabulary.AVERAGERS.search(call.callee) or "adapter" in call.guards:
             continue
         walked = [view.function.walks[index] for indexes in call.walks for index in indexes]
         walked = [walk for walk in walked if walk.kind == "parameters"]
@@ -92,7 +92,7 @@ def _written_from_averages(view: FunctionView) -> Iterator[Problem]:
         walk = view.first_walk(effect, "parameters")
         if effect.target != "copy_" or effect.sources or not _AVERAGE_NAME.search(walk.receiver):
             continue
-        if effect.guards & PARTIAL or not _AVERAGE_NAME.search(view.function.name):
+        if "adapter" in effect.guards or not _AVERAGE_NAME.search(view.function.name):
             continue
         reach = view.reach(walk)
         if reach.none:

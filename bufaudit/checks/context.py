@@ -101,7 +101,7 @@ class FunctionView:
     def buffers_are_carried(self) -> bool:
         """Whether the function itself does anything about buffers: walks them, or calls something named for them."""
         return any(walk.kind == "buffers" for walk in self.function.walks) or any(
-            vocabulary.speaks_of_buffers(word) for word in self.function.words
+            vocabulary.handles_buffers(word) or vocabulary.speaks_of_statistics(word) for word in self.function.words
         )
 
     def siblings(self) -> Iterator[FunctionView]:
@@ -145,7 +145,7 @@ def confidence_of(walk: Walk, reach: Reach, otherwise: Confidence = "medium") ->
     """High where the walked tree is known to hold buffers; low where it is one model's own, of which none is known."""
     if reach.any:
         return "high"
-    one_model = walk.receiver == "self" or walk.receiver_type is not None
+    one_model = reach.builds and (walk.receiver == "self" or walk.receiver_type is not None)
     return "low" if one_model else otherwise
 
 

@@ -23,10 +23,11 @@ _WHOLE_LOAD = re.compile(
     r"resum|restor|consolidat|zero_checkpoint|full[_ ](model|state|checkpoint|weights)|entire|complete|whole|exact",
     re.IGNORECASE,
 )
+_READ_FROM_FILE = re.compile(r"load|state_dict|checkpoint|ckpt|read", re.IGNORECASE)
 _PARTIAL_LOAD = re.compile(
     r"partial|pre-?trained|backbone|encoder|(?<![a-z])lora|adapter|peft|skip|ignor|mismatch|missing|unexpected|head|"
     r"vision|tower|projector|finetun|fine-tun|transfer|subset|prefix|shape|compatib|optional|strict|filter|teacher|"
-    r"student|delta|quant|legacy",
+    r"student|extra|delta|quant|legacy",
     re.IGNORECASE,
 )
 _LOADING_STATE = re.compile(r"(?<!off)(?<!un)load|restor|resum|missing|checkpoint|ckpt|import", re.IGNORECASE)
@@ -212,7 +213,7 @@ def _discarded_result(view: FunctionView) -> Iterator[Problem]:
         promises = _WHOLE_LOAD.search(f"{view.promise} {call.origin}") is not None
         if _is_filtered(view, call) or "adapter" in call.guards or vocabulary.ADAPTER.search(around):
             continue
-        partial = _PARTIAL_LOAD.search(around) is not None
+        partial = _PARTIAL_LOAD.search(around) is not None or not _READ_FROM_FILE.search(call.origin)
         text = (
             f"`{receiver}.load_state_dict(strict=False)` throws its result away: "
             "a checkpoint that misses entries, or whose names do not match, loads without a word"

@@ -239,8 +239,9 @@ class _Extraction:
         """What the whole file says that it knows of, asked only where something happens to state."""
         if not self._functions:
             return frozenset()
-        lower = self._text.lower()
-        found = {word for word in (*vocabulary.STATISTICS_WORDS, "buffers") if word in lower}
+        found = {match[0].lower() for match in vocabulary.STATISTICS_WORDS.finditer(self._text)}
+        if "buffers" in self._text:
+            found.add("buffers")
         found |= {word for word in vocabulary.RANK_SYNC if word in self._text}
         return frozenset(found)
 

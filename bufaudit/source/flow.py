@@ -118,7 +118,7 @@ def _words(body: Iterable[ast.stmt]) -> frozenset[str]:
             ):
                 found.add(word)
         for node in ast.walk(statement):
-            if isinstance(node, ast.Call) and "buffer" in (called := last_name(dotted(node.func))).lower():
+            if isinstance(node, ast.Call) and vocabulary.handles_buffers(called := last_name(dotted(node.func))):
                 found.add(called)
     return frozenset(found)
 

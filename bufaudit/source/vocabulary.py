@@ -164,11 +164,17 @@ SHARDED = re.compile(
 )
 #: Parts of identifiers, in lower case, that speak of BatchNorm's statistics.
 STATISTICS = frozenset({"running_mean", "running_var", "num_batches_tracked"})
-STATISTICS_WORDS = (
-    "running_mean", "running_var", "running_stats", "num_batches_tracked", "batch_norm",
-    "batchnorm_stat", "bn_stat", "bn_update", "update_bn", "precise_bn", "calibrate_bn", "copy_bn",
-    "bn_params",
-)  # fmt: skip
+STATISTICS_WORDS = re.compile(
+    r"running_(mean(?!_std)|var\b|var_|stats)|num_batches_tracked|batch_?norm_?stat|(^|_)bn_stat|bn_update|update_bn|"
+    r"precise_bn|calibrate_bn|copy_bn|bn_params",
+    re.IGNORECASE,
+)
+#: Identifiers of functions that do something about a module's buffers, rather than keep experience or bytes.
+BUFFER_FUNCTION = re.compile(
+    r"buffers|(copy|sync|broadcast|update|load|save|restore|move|set|average|get|apply|handle)_?(module_?)?buffer",
+    re.IGNORECASE,
+)
+OTHER_BUFFER = re.compile(r"register|replay|rollout|experience|trajector|frame|sample|byte|ring|grad", re.IGNORECASE)
 PARAMETER_WORD = re.compile(
     r"^(Parameter|_parameters|named_parameters|parameters|param_names|parameter_names|params_dict|is_param\w*)$"
 )
@@ -204,10 +210,14 @@ STATE_CONTAINER = re.compile(
 
 def speaks_of_statistics(word: str) -> bool:
     """Whether an identifier or string names BatchNorm's statistics."""
-    word = word.lower()
-    return any(part in word for part in STATISTICS_WORDS)
+    return STATISTICS_WORDS.search(word) is not None
+
+
+def handles_buffers(word: str) -> bool:
+    """Whether a function of this name does something about a module's buffers."""
+    return BUFFER_FUNCTION.search(word) is not None and OTHER_BUFFER.search(word) is None
 
 
 def speaks_of_buffers(word: str) -> bool:
-    """Whether an identifier or string names buffers or BatchNorm's statistics."""
-    return "buffer" in word.lower() or speaks_of_statistics(word)
+    """Whether an identifier or string in a condition asks for buffers or BatchNorm's statistics."""
+    return ("buffer" in word.lower() and OTHER_BUFFER.search(word) is None) or speaks_of_statistics(word)
