@@ -31,7 +31,7 @@ class Presenter:
         problems = tuple(problems)
         lines = _lines(path, content) if problems else []
         for problem in problems:
-            excerpt = lines[problem.place.line - 1] if problem.place.line <= len(lines) else ""
+            excerpt = lines[problem.place.line - 1] if 1 <= problem.place.line <= len(lines) else ""
             yield self._finding(path, problem, excerpt)
 
     def shown(self, path: str) -> str:

@@ -171,9 +171,10 @@ class Project:
         while pending:
             current = pending.pop(0)
             registrations += [found for found in self.registrations(current) if _holds_state(found.fact)]
+            complete = complete and not current.fact.open
             bases = [self.base(current, name) for name in current.fact.bases]
             children = [self._resolved(current.path, name) for name in current.fact.children]
-            builds = builds or any(not isinstance(child, str) or _is_layer(child) for child in children)
+            builds = builds or any(child != root and self._is_module(child) for child in children)
             for part in (*bases, *children):
                 if isinstance(part, str):
                     foreign = self._foreign_reach(part, is_base=part in bases)
@@ -186,6 +187,11 @@ class Project:
                 complete = False
                 break
         return Reach(tuple(registrations), tuple(dict.fromkeys(layers)), complete, builds)
+
+    def _is_module(self, part: FoundClass | str) -> bool:
+        """Whether a class, of the project or not, is one of layers."""
+        names = (part,) if isinstance(part, str) else self.foreign_bases(part)
+        return any(name.startswith(("torch.nn.", "nn.")) or last_name(name) in torch_state.LAYERS for name in names)
 
     def _foreign_reach(self, origin: str, *, is_base: bool = True) -> Reach:
         simple = last_name(origin)
@@ -265,10 +271,6 @@ class Project:
         while os.path.isfile(os.path.join(folder, "__init__.py")):
             folder = os.path.dirname(folder)
         yield folder
-
-
-def _is_layer(origin: str) -> bool:
-    return origin.startswith(("torch.nn.", "nn.")) or last_name(origin) in torch_state.PLAIN_BASES
 
 
 def _holds_state(fact: RegistrationFact) -> bool:

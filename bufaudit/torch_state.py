@@ -48,13 +48,15 @@ BUFFERS: dict[str, tuple[LibraryBuffer, ...]] = {
 #: Classes, torch's or other libraries', whose objects always hold running statistics or the like unless told not to.
 STATEFUL = frozenset((*_NORMS, *_LAZY_NORMS, "FrozenBatchNorm2d", "BatchRenorm1d", "BatchRenorm2d"))
 
-#: Base classes that register nothing of their own.
-PLAIN_BASES = frozenset(
+#: Layers and containers that register nothing of their own.
+LAYERS = frozenset(
     {
-        "Module", "object", "ABC", "Generic", "Protocol", "Sequential", "ModuleList", "ModuleDict", "Linear", "Conv1d",
-        "Conv2d", "Conv3d", "ConvTranspose1d", "ConvTranspose2d", "Embedding", "LayerNorm", "RMSNorm", "GroupNorm",
-        "GRU", "LSTM", "RNN", "GRUCell", "LSTMCell", "Dropout", "Identity", "LightningModule", "PreTrainedModel",
-        "ModelMixin", "ConfigMixin", "PyTorchModelHubMixin", "MultiheadAttention", "GradientCheckpointingLayer",
-        "Transformer", "TransformerEncoder", "TransformerEncoderLayer", "TransformerDecoder", "ParameterList",
+        "Module", "Sequential", "ModuleList", "ModuleDict", "Linear", "Conv1d", "Conv2d", "Conv3d", "ConvTranspose1d",
+        "ConvTranspose2d", "Embedding", "LayerNorm", "RMSNorm", "GroupNorm", "GRU", "LSTM", "RNN", "GRUCell",
+        "LSTMCell", "Dropout", "Identity", "LightningModule", "PreTrainedModel", "ModelMixin", "MultiheadAttention",
+        "GradientCheckpointingLayer", "Transformer", "TransformerEncoder", "TransformerEncoderLayer",
+        "TransformerDecoder", "ParameterList",
     }
 )  # fmt: skip
+#: Base classes that register nothing of their own.
+PLAIN_BASES = LAYERS | {"object", "ABC", "Generic", "Protocol", "ConfigMixin", "PyTorchModelHubMixin"}

@@ -29,6 +29,8 @@ _OTHER_PURPOSE = re.compile(
     r"attr|scale|delta|prev|last_|init_|original|to_gather|decay|update|param_state|opt_state|_hooks?",
     re.IGNORECASE,
 )
+#: A function that only promises parameters keeps its word.
+_PROMISES_PARAMETERS = re.compile(r"_param(eter)?s?(_|$)", re.IGNORECASE)
 _COPIES = frozenset({"copied", "moved", "cast", "arithmetic"})
 
 
@@ -56,7 +58,8 @@ def _stored_parameters(view: FunctionView) -> Iterator[Problem]:
             f"the saved state is written from the parameters of `{walk.receiver}` only, without {what_is_lost(reach)}: "
             "whoever loads it gets initial values for the rest"
         )
-        yield view.problem("BUF201", confidence_of(walk, reach), walk.place, text, registered_here(reach))
+        confidence = confidence_of(walk, reach, "low" if _PROMISES_PARAMETERS.search(view.title) else "medium")
+        yield view.problem("BUF201", confidence, walk.place, text, registered_here(reach))
 
 
 def _is_saved_state(view: FunctionView, effect: Effect) -> bool:

@@ -31,12 +31,30 @@ _FUNCTION_NAME = re.compile(r"(?:async[ \t]+)?def[ \t]+(?P<name>\w+)")
 _CONSTRUCTED = re.compile(r"[A-Z]\w*\(")
 
 
+_GIVEN = re.compile(
+    r"self\.\w+ = (?:(?:\w+\.)*(?:make|build|create|construct)_\w*\(|(?:\w+_)?(?:backbone|encoder|decoder|body|trunk|"
+    r"net|network|model|module|extractor|representation|policy|actor|critic)\n)"
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Block:
     """A top-level `class` or `def`: the offsets of its first character and of what follows it."""
 
     start: int
     end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the objects of a class are made of.
+
+    `children` are the capitalised names that its block calls: classes, for the most part. An `open` class holds
+    modules that it is given, or that a factory makes, of whatever class.
+    """
+
+    children: tuple[str, ...] = ()
+    open: bool = False
 
 
 def blocks(text: str) -> tuple[Block, ...]:
@@ -87,9 +105,10 @@ def _end_of_string(text: str, quotes: str, position: int) -> int:
     return len(text)
 
 
-def constructed(text: str, block: Block) -> tuple[str, ...]:
-    """The capitalised names that a block calls: the classes of which its modules may be made, in order of name."""
-    return tuple(sorted({name[:-1] for name in _CONSTRUCTED.findall(text, block.start, block.end)}))
+def parts_of(text: str, block: Block) -> Parts:
+    """What the objects of a class are made of, read off its words alone."""
+    names = {name[:-1] for name in _CONSTRUCTED.findall(text, block.start, block.end)}
+    return Parts(tuple(sorted(names)), _GIVEN.search(text, block.start, block.end) is not None)
 
 
 def skeleton(text: str, definitions: tuple[Block, ...], words: tuple[str, ...]) -> str:

@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 from bufaudit.source import registrations, restores, vocabulary
-from bufaudit.source.blocks import blocks, constructed, skeleton
+from bufaudit.source.blocks import Parts, blocks, parts_of, skeleton
 from bufaudit.source.facts import ClassFact, FileFacts, Import
 from bufaudit.source.flow import constructed_type, read_function
 from bufaudit.source.registrations import RegistrationReader
@@ -57,10 +57,11 @@ def _extract(text: str, *, gated: bool) -> FileFacts:
         tree = parse(text)
     if isinstance(tree, Unreadable):
         return FileFacts(unreadable=tree, suppressions=parse_suppressions(text))
-    children = {}
+    parts = {}
     if "torch" in text or "Module" in text:
-        children = {text.count("\n", 0, block.start) + 1: constructed(text, block) for block in definitions}
-    return _Extraction(text, children).facts(tree)
+        classes = (block for block in definitions if text.startswith("class", block.start))
+        parts = {text.count("\n", 0, block.start) + 1: parts_of(text, block) for block in classes}
+    return _Extraction(text, parts).facts(tree)
 
 
 def _renames_buffer(tree: ast.Module) -> bool:
@@ -73,10 +74,10 @@ def _renames_buffer(tree: ast.Module) -> bool:
 class _Extraction:
     """One file's extraction."""
 
-    def __init__(self, text: str, children: Mapping[int, tuple[str, ...]]) -> None:
+    def __init__(self, text: str, parts: Mapping[int, Parts]) -> None:
         self._text = text
         self._lines = split_lines(text)
-        self._children = children
+        self._parts = parts
         self._places = Places(self._lines)
         self._imports: list[Import] = []
         self._stars: list[str] = []
@@ -174,12 +175,14 @@ class _Extraction:
         self._registrations += own_registrations
         self._restores += own_restores
         if not nested or own_registrations or own_restores:
+            parts = self._parts.get(node.lineno, Parts())
             self._classes.append(
                 ClassFact(
                     name=name,
                     line=node.lineno,
                     bases=tuple(base for base in map(_base_name, node.bases) if base),
-                    children=self._children.get(node.lineno, ()),
+                    children=parts.children,
+                    open=parts.open,
                     wraps_pretrained=bool(own_restores) and _wraps_pretrained(node),
                 )
             )

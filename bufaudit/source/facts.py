@@ -128,13 +128,15 @@ class RestoreFact:
 class ClassFact:
     """A class: `bases` and `children` (the classes that its body constructs) are names as the file spells them.
 
-    One that `wraps_pretrained` has an initialiser and builds a module that another library loads weights into.
+    An `open` class holds modules that it is given, or that a factory makes, of whatever class. One that
+    `wraps_pretrained` has an initialiser and builds a module that another library loads weights into.
     """
 
     name: str
     line: int
     bases: tuple[str, ...]
     children: tuple[str, ...]
+    open: bool
     wraps_pretrained: bool
 
 

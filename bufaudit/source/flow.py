@@ -732,6 +732,9 @@ class _Reader:
         if method in _GROWERS and isinstance(node.func, ast.Attribute):
             self._grow_other(node, dotted(node.func.value), arguments)
             return NOTHING
+        if method.startswith("_foreach_") and method.endswith("_") and first.walks:
+            self._write_each(node, method, arguments)
+            return NOTHING
         passed = values.union(*(found for found in map(values.tensors_in, everything) if found.kind == "tensor"))
         named = values.union(*(value for value in everything if value.kind == "name"))
         if passed.kind == "tensor" or named.kind == "name":
@@ -740,6 +743,11 @@ class _Reader:
         if method in _MODULE_WRAPPERS and first != NOTHING:
             return first
         return NOTHING
+
+    def _write_each(self, node: ast.Call, method: str, arguments: list[Value]) -> None:
+        """`torch._foreach_mul_(tensors, …)` and the like write every tensor of their first argument."""
+        value = replace(values.union(*map(values.tensors_in, arguments[1:])), kind="tensor")
+        self._effect("write", node, values.tensors_in(arguments[0]), _mixed(value), method)
 
     def _wrap_in_parameter(self, held: Value) -> Value:
         """What `nn.Parameter` gives; where the code asks first whether it was a parameter, it may be either."""
@@ -873,6 +881,10 @@ def _under_name(value: Value, key: Value) -> Value:
     if key.kind == "name" and key.walks & values.tensors_in(value).walks:
         return replace(value, origins=value.origins | {"keyed"})
     return value
+
+
+def _mixed(value: Value) -> Value:
+    return replace(value, origins=value.origins | {"arithmetic"})
 
 
 def _is_literal_key(node: ast.expr) -> bool:

@@ -137,7 +137,7 @@ ENGINE_SYNC = re.compile(
 AVERAGERS = re.compile(
     r"(^|[._])(polyak\w*|soft_?(copy_?)?(target_?)?(net(work)?_?)?(update|sync)\w*|hard_?(target_?)?update\w*|"
     r"ema_?update\w*|update_?ema\w*|moving_?average\w*|update_?(moving_?)?average\w*|"
-    r"update_?target\w*|target_?update\w*|lerp\w*|interpolate_?params?\w*|mix_?params?\w*|"
+    r"update_?target\w*|target_?update\w*|lerp\w*|interpolate_?params?\w*|_?mix_?(params?|inplace|weights?|models?)\w*|"
     r"update_?exponential\w*|exponential_?moving\w*|fed_?avg\w*|average_?(models?|params?|weights?)\w*|sync_?target\w*|"
     r"copy_?params?\w*|_?foreach_lerp_?|_foreach_copy_)$",
     re.IGNORECASE,
