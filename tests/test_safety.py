@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import re
 import stat
 import subprocess
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 import bufaudit
+from bufaudit.codec import encode
 from bufaudit.source.cache import Entry, FactsCache, content_key
+from bufaudit.source.reading import facts_of
 from bufaudit.version import build_id
 
 if TYPE_CHECKING:
@@ -308,6 +312,29 @@ class TestCache:
     def test_stamps_of_other_types(self, project: Path, folder: Path, stamp: object) -> None:
         forge(folder, project / "model.py", b"null", stamp=stamp)
         assert scanned(project) == [("model.py", 2)]
+
+    @pytest.mark.parametrize("position", [99, -1, 10**30])
+    def test_facts_that_point_nowhere(self, project: Path, folder: Path, position: int) -> None:
+        """Of the right types, and still no facts that reading a file could give."""
+        path = project / "model.py"
+        facts = encode(facts_of(path.read_bytes()))
+        written = json.dumps(facts)
+        assert '"write"' in written
+        forged = re.sub(r'(\["write", \[[\d, ]*\], )\[[\d, ]+\]', rf"\g<1>[{position}]", written)
+        assert forged != written
+        forge(folder, path, forged.encode())
+        assert scanned(project) == [("model.py", 2)]
+
+    def test_places_outside_of_the_file(self, project: Path, folder: Path) -> None:
+        path = project / "model.py"
+        facts = facts_of(path.read_bytes())
+        (function,) = (each for each in facts.functions if each.walks)
+        for line in (-(10**9), 0, 10**18):
+            walks = tuple(replace(walk, place=replace(walk.place, line=line)) for walk in function.walks)
+            forged = replace(facts, functions=(replace(function, walks=walks),))
+            forge(folder, path, json.dumps(encode(forged)).encode())
+            (finding,) = bufaudit.scan([path]).findings
+            assert finding.excerpt == ""
 
     def test_an_entry_for_a_file_elsewhere_is_not_followed(self, project: Path, folder: Path, tmp_path: Path) -> None:
         secret = tmp_path / "secret.py"

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from bufaudit.source.cache import FactsCache
+    from bufaudit.source.facts import Function
 
 #: Fewer files than this are read here: starting workers would take longer.
 _WORTH_WORKERS = 48
@@ -139,9 +140,17 @@ def _encoded(facts: FileFacts) -> bytes:
 
 def _decoded(entry: Entry) -> FileFacts | None:
     try:
-        return decode_facts(FileFacts, json.loads(entry.facts))
+        facts = decode_facts(FileFacts, json.loads(entry.facts))
     except (ValueError, RecursionError):
         return None
+    return facts if all(map(_holds_together, facts.functions)) else None
+
+
+def _holds_together(function: Function) -> bool:
+    """Whether every position is that of a walk: a cache may have been written by somebody else."""
+    positions = {position for effect in function.effects for position in (*effect.walks, *effect.sources)}
+    positions.update(position for call in function.calls for walks in call.walks for position in walks)
+    return positions <= set(range(len(function.walks)))
 
 
 def _read_chunk(paths: Sequence[str]) -> list[_Reading]:
