@@ -17,7 +17,7 @@ from bufaudit.results import CONFIDENCES, InventoryResult, ScanResult
 from bufaudit.selection import ignored_for, selected_codes
 from bufaudit.silencing import silence
 from bufaudit.source.cache import FactsCache
-from bufaudit.source.discovery import Discovery, SourceFile, discover
+from bufaudit.source.discovery import Discovery, SourceFile, discover, is_excluded
 from bufaudit.source.facts import Place
 from bufaudit.source.reading import FactsStore
 from bufaudit.version import build_id
@@ -130,6 +130,9 @@ class Session:
         """The files of a request, and the bytes of those that are not taken from disk."""
         if request.stdin is not None:
             name, content = os.path.abspath(request.stdin[0]), request.stdin[1]
+            excluded = is_excluded(Path(name), root=self._settings.root, exclude=self._settings.exclude)
+            if request.force_exclude and excluded:
+                return Discovery(()), {}
             self._store.provide(name, content)
             return Discovery((SourceFile(Path(name), named=True),)), {name: content}
         discovery = discover(

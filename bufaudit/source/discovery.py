@@ -135,6 +135,12 @@ def discover(
     return Discovery(files, tuple(walk.warnings))
 
 
+def is_excluded(path: Path, *, root: Path, exclude: Sequence[str] = ()) -> bool:
+    """Whether excludes leave out a file given by name, whether or not it exists; see `discover`."""
+    walk = _Walk(os.path.realpath(root), IgnorePatterns((*BUILT_IN_EXCLUDES, *exclude)), respect_gitignore=False)
+    return walk.excludes_named(os.path.realpath(path), is_folder=False)
+
+
 class _Walk:
     """One run over folders; collects warnings, and whether anything was left out, on its way."""
 

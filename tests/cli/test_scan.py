@@ -259,6 +259,14 @@ class TestStandardInput:
         done = process(*arguments, cwd=project, input=BROKEN.encode())
         assert json.loads(done.stdout)["severity"] == "error"
 
+    def test_obeys_excludes_only_when_forced(self, project: Path) -> None:
+        """As a named file does: editors scan what is open, and leave out what the project leaves out."""
+        configure(project, 'exclude = ["made/"]')
+        arguments = ("scan", "-", "--stdin-filename=made/x.py")
+        assert process(*arguments, cwd=project, input=AVERAGE.encode()).returncode == 1
+        done = process(*arguments, "--force-exclude", cwd=project, input=AVERAGE.encode())
+        assert (done.returncode, done.stdout) == (0, b"No problems in 0 files.\n")
+
     def test_without_a_name(self, project: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert "--stdin-filename" in complaint(capsys, "scan", "-")
 
