@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from bufaudit.results import Confidence
     from bufaudit.source.facts import Effect, FileFacts, Function, Guard, Place, StateKind, Walk
 
+_ONLY_PARAMETERS = re.compile(r"only_?param|params?_?only", re.IGNORECASE)
 #: Buffers named in a message; more would not help.
 _MOST_NAMES = 3
 
@@ -119,7 +121,9 @@ class FunctionView:
     def problem(
         self, code: str, confidence: Confidence, place: Place, message: str, notes: tuple[Note, ...] = ()
     ) -> Problem:
-        """A problem in this function."""
+        """A problem in this function; one whose name says that it is about parameters only keeps its word."""
+        if _ONLY_PARAMETERS.search(self.title):
+            confidence = "low"
         return Problem(code, confidence, place, message, self.function.name, notes)
 
 

@@ -241,9 +241,11 @@ def _wrapped_in_parameter(view: FunctionView) -> Iterator[Problem]:
     if view.buffers_are_carried() or _INITIALISER_NAME.search(view.title):
         return
     for effect in view.function.effects:
-        if effect.kind not in ("assign", "pass") or not {"parameter", "checkpoint", "keyed"} <= effect.origins:
+        if effect.kind not in ("assign", "pass", "store") or not {"parameter", "checkpoint", "keyed"} <= effect.origins:
             continue
         if effect.kind == "pass" and not _SETTER.search(effect.target):
+            continue
+        if effect.kind == "store" and not _is_assigned(view, effect):
             continue
         if effect.guards & {"buffer", "parameter", "membership", "name", "adapter"}:
             continue
@@ -255,3 +257,13 @@ def _wrapped_in_parameter(view: FunctionView) -> Iterator[Problem]:
             "optimizers update and `.buffers()` does not yield"
         )
         yield view.problem("BUF105", "medium", effect.place, text)
+
+
+def _is_assigned(view: FunctionView, effect: Effect) -> bool:
+    """Whether a dict that is filled here replaces a module's tensors: `load_state_dict(…, assign=True)`."""
+    return any(
+        last_name(call.callee) == "load_state_dict"
+        and ("assign", "True") in call.keywords
+        and effect.target in call.arguments
+        for call in view.function.calls
+    )

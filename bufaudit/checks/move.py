@@ -35,7 +35,7 @@ def _moved_parameters(view: FunctionView) -> Iterator[Problem]:
     reported = set()
     for effect in view.effects("write", on="parameters"):
         walk = view.first_walk(effect, "parameters")
-        if walk.place in reported or not (_is_own_value_moved(effect) or effect.target == "resize_"):
+        if walk.place in reported or not (_is_own_value_moved(effect) or effect.target in ("resize_", "freed")):
             continue
         if effect.guards & PARTIAL or _NOT_STATE.search(view.title) or _moves_module(view):
             continue

@@ -255,7 +255,7 @@ class _Reader:
                 self._assigned_from[target.id] = source_text(source)
                 self._assigned_under[target.id] = self._current_guards()
                 self.containers.discard(target.id)
-                if _is_empty_container(source):
+                if _is_container(source):
                     self.containers.add(target.id)
                 made = constructed_type(source, self.types)
                 self.types.pop(target.id, None)
@@ -267,9 +267,9 @@ class _Reader:
             case ast.Starred():
                 self._assign(target.value, value, source)
             case ast.Attribute():
-                if _is_empty_container(source):
+                if _is_container(source):
                     self.containers.add(dotted(target))
-                self._assign_attribute(target, value)
+                self._assign_attribute(target, value, source)
             case ast.Subscript():
                 self._assign_item(target, value)
 
@@ -301,12 +301,12 @@ class _Reader:
         if value.fresh and held.kind == "tensor":
             self._effect("store", node, held, held, container)
 
-    def _assign_attribute(self, target: ast.Attribute, value: Value) -> None:
+    def _assign_attribute(self, target: ast.Attribute, value: Value, source: ast.expr) -> None:
         owner = self._evaluate(target.value)
         stored = values.tensors_in(value)
         if owner.kind == "tensor" and owner.alias:
             if target.attr == "data":
-                self._effect("write", target, owner, value, "data")
+                self._effect("write", target, owner, value, "data" if not _is_empty_tensor(source) else "freed")
             elif target.attr not in vocabulary.GRADIENTS and target.attr != "requires_grad":
                 self._effect("mark", target, owner, NOTHING, target.attr)
             return
@@ -727,6 +727,8 @@ class _Reader:
         if method in ("discard", "remove") and first.kind == "name":
             self._effect("settle", node, replace(first, kind="tensor"), NOTHING, callee.rpartition(".")[0])
             return NOTHING
+        if method.endswith("_like"):
+            return NOTHING
         if method == "Parameter" and first != NOTHING:
             return self._wrap_in_parameter(values.tensors_in(first))
         if method in _GROWERS and isinstance(node.func, ast.Attribute):
@@ -894,9 +896,16 @@ def _is_literal_key(node: ast.expr) -> bool:
     return False
 
 
-def _is_empty_container(node: ast.expr) -> bool:
+def _is_empty_tensor(node: ast.expr) -> bool:
     match node:
-        case ast.Dict(keys=[]) | ast.List(elts=[]):
+        case ast.Call(args=[ast.Constant(value=0) | ast.Tuple(elts=[ast.Constant(value=0)]) | ast.List(elts=[]), *_]):
+            return last_name(dotted(node.func)) in ("empty", "tensor", "new_empty", "zeros", "Tensor")
+    return False
+
+
+def _is_container(node: ast.expr) -> bool:
+    match node:
+        case ast.Dict() | ast.List():
             return True
         case ast.Call():
             return last_name(dotted(node.func)) in (

@@ -128,7 +128,7 @@ COLLECTIVES = frozenset(
 BARRIERS = frozenset({"barrier", "wait_for_everyone", "monitored_barrier"})
 #: Calls that hand tensors to another process or engine: RPC, IPC handles, an inference engine's weight update.
 ENGINE_SYNC = re.compile(
-    r"(^|\.)(load_weights?|update_weights?\w*|update_named_params?|update_named_parameters?|update_params?|"
+    r"(^|\.)(load_weights?|update_weights?\w*|update_named_params?|update_named_parameters?|"
     r"update_model_weights?|sync_weights?|push_weights?|send_weights?|receive_weights?|rpc_(sync|async)|reduce_tensor|"
     r"remote|set_weights?|publish_weights?|update_parameter_in_bucket|update_flattened_bucket\w*|put_tensor|"
     r"collective_rpc|broadcast_weights?)$"
@@ -139,7 +139,7 @@ AVERAGERS = re.compile(
     r"ema_?update\w*|update_?ema\w*|moving_?average\w*|update_?(moving_?)?average\w*|"
     r"update_?target\w*|target_?update\w*|lerp\w*|interpolate_?params?\w*|_?mix_?(params?|inplace|weights?|models?)\w*|"
     r"update_?exponential\w*|exponential_?moving\w*|fed_?avg\w*|average_?(models?|params?|weights?)\w*|sync_?target\w*|"
-    r"copy_?params?\w*|_?foreach_lerp_?|_foreach_copy_)$",
+    r"copy_?params?\w*)$",
     re.IGNORECASE,
 )
 #: Gathering a partitioned parameter, and other wrappers that leave its value as it is.
