@@ -1,0 +1,92 @@
+"""Texts, patterns and places of syntax are those that a reader sees in the file."""
+
+from __future__ import annotations
+
+import ast
+
+import pytest
+
+from bufaudit.source.syntax import Places, branches_of_test, dotted, identifiers, last_name, name_pattern, source_text
+
+
+def parsed(text: str) -> ast.expr:
+    return ast.parse(text, mode="eval").body
+
+
+@pytest.mark.parametrize(
+    ("text", "expected", "last"),
+    [
+        ("a", "a", "a"),
+        ("a.b.c", "a.b.c", "c"),
+        ("a.b().c", "a.b().c", "c"),
+        ("a[0].b", "a[].b", "b"),
+        ("a.b()", "a.b()", "b"),
+        ("a.b[0][1]", "a.b[][]", "b"),
+        ("'a'.join", "", ""),
+        ("(a + b).c", "", ""),
+        ("1", "", ""),
+    ],
+)
+def test_dotted(text: str, expected: str, last: str) -> None:
+    assert dotted(parsed(text)) == expected
+    assert last_name(expected) == last
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("'a'", "a"),
+        ("f'{x}_a{y!r:>{w}}'", "{}_a{}"),
+        ("f'a'", "a"),
+        ("x + '_a'", "{}_a"),
+        ("'a' + x + 'b'", "a{}b"),
+        ("'%s_%03d_%(k)r' % x", "{}_{}_{}"),
+        ("'{}_{0}_{k.a[1]:d}'.format(x)", "{}_{}_{}"),
+        ("x", None),
+        ("1", None),
+        ("f(x)", None),
+    ],
+)
+def test_name_pattern(text: str, expected: str | None) -> None:
+    assert name_pattern(parsed(text)) == expected
+
+
+def test_source_text_is_cut_where_it_is_very_long() -> None:
+    assert source_text(parsed("a  +  (b)")) == "a + b"
+    assert source_text(None) == ""
+    long = source_text(parsed("+".join("abc" for _ in range(200))))
+    assert len(long) == 200
+    assert long.endswith("…")
+
+
+def test_branches_go_through_and_or_and_not() -> None:
+    branches = branches_of_test(parsed("a and not (b or c.d) and (e == f)"))
+    assert [ast.unparse(branch) for branch in branches] == ["a", "b", "c.d", "e == f"]
+
+
+def test_identifiers_are_names_attributes_keywords_strings_and_functions() -> None:
+    tree = ast.parse("def f(a):\n    return b.c(d='e', **g)")
+    assert {"f", "b", "c", "d", "e", "g"} <= set(identifiers(tree))
+
+
+@pytest.mark.parametrize(
+    ("text", "column", "end_column"),
+    [("x = call(1)", 5, 12), ("'ß' + call(1)", 7, 14), ("'😀日本' + call('ß')", 9, 18), ("\tcall(1)".strip(), 1, 8)],
+)
+def test_columns_count_characters(text: str, column: int, end_column: int) -> None:
+    statement = ast.parse(text).body[0]
+    (call,) = [node for node in ast.walk(statement) if isinstance(node, ast.Call)]
+    place = Places(text.split("\n")).of(call, statement)
+    assert (place.column, place.end_column) == (column, end_column)
+    assert text[column - 1 : end_column - 1] == ast.get_source_segment(text, call)
+
+
+def test_statement_of_a_place_is_all_of_a_simple_one_and_the_header_of_a_compound_one() -> None:
+    text = "x = f(\n    a,\n    g(),\n)\nfor p in h(\n    b\n):\n    pass\n"
+    simple, compound = ast.parse(text).body
+    places = Places(text.split("\n"))
+    inner = [node for node in ast.walk(simple) if isinstance(node, ast.Call)][1]
+    assert isinstance(compound, ast.For)
+    place, header = places.of(inner, simple), places.of(compound.iter, compound)
+    assert (place.line, place.first_line, place.last_line) == (3, 1, 4)
+    assert (header.line, header.first_line, header.last_line) == (5, 5, 7)
