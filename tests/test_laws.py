@@ -27,8 +27,10 @@ LIBRARIES = ("transformers", "torch")
 
 
 def gate_changes(path: str) -> bool:
+    """Whether a file's facts differ; one that Python cannot parse may have some by the gate and none without."""
     text = text_of(path)
-    return text is not None and extract(text) != extract(text, gated=False)
+    whole = FileFacts() if text is None else extract(text, gated=False)
+    return text is not None and whole.unreadable is None and extract(text) != whole
 
 
 def facts_by_store(paths: Sequence[str], jobs: int, cache: Path | None = None) -> list[FileFacts | None]:
@@ -101,4 +103,4 @@ def test_same_findings_however_a_whole_library_is_scanned(
     assert four.files > 1000
     assert findings(folder, tmp_path, 1) == four, "from the cache"
     monkeypatch.setattr(reading, "extract", partial(extract, gated=False))
-    assert findings(folder, None, 1) == four, "ungated, by one process"
+    assert findings(folder, None, 1).findings == four.findings, "ungated, by one process"

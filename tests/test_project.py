@@ -208,7 +208,7 @@ def test_tree_holds_what_its_classes_their_bases_and_children_register(tmp_path:
 
 
 def test_buffer_that_is_not_persistent_is_no_state_that_a_checkpoint_loses(tmp_path: Path) -> None:
-    body = "self.register_buffer('a', torch.zeros(n), persistent=False)"
+    body = "self.l = nn.Linear(n, n); self.register_buffer('a', torch.zeros(n), persistent=False)"
     assert project_of(tmp_path, {"a.py": net("Net", body=body)}).reach("a.py", "Net").none
 
 
@@ -232,9 +232,8 @@ def test_layers_that_hold_statistics(body: str, layers: tuple[str, ...], tmp_pat
 @pytest.mark.parametrize(
     "text",
     [
-        net("Net"),
         net("Net", body="self.l = nn.Linear(n, n); self.a = OrderedDict(); self.s = nn.Sequential(nn.ReLU())"),
-        "from functools import partial\n" + net("Net", body="raise ValueError(n)"),
+        "import math\n" + net("Net", body="self.l = nn.Linear(n, n); raise ValueError(n)"),
         net("Part") + net("Net", body="self.p = Part(n)"),
         net("Part", body="self.p = Net(n)") + net("Net", body="self.p = Part(n)"),
     ],
@@ -246,6 +245,9 @@ def test_tree_of_known_classes_without_buffers_has_none(text: str, tmp_path: Pat
 @pytest.mark.parametrize(
     "text",
     [
+        net("Net"),
+        net("Net", body="self.l = nn.Linear(n, n); self.model = model"),
+        net("Net", body="self.l = nn.Linear(n, n); self.body = timm.create_model(n)"),
         net("Net", "Unknown"),
         "from somewhere import Base\n" + net("Net", "Base"),
         "from .gone import Base\n" + net("Net", "Base"),
