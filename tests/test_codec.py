@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bufaudit.codec import decode, encode
+from bufaudit.codec import from_json, to_json
 from bufaudit.source.facts import FileFacts, Import, Place
 from bufaudit.source.suppressions import Suppression
 
@@ -36,7 +36,10 @@ DATA = ["t", "maybe", [1], [[2], [3]], ["x", 4], ["p", "q"], "a"]
 
 
 def test_encoded_is_plain_and_the_same_each_time() -> None:
-    assert encode(VALUE) == DATA
+    assert json.loads(to_json(VALUE)) == DATA
+    assert to_json(VALUE) == to_json(VALUE)
+    assert to_json(replace(VALUE, text="\n\t\udcff")).isascii()
+    assert not {9, 10} & set(to_json(replace(VALUE, text="\n\t")))
 
 
 @pytest.mark.parametrize(
@@ -48,7 +51,7 @@ def test_encoded_is_plain_and_the_same_each_time() -> None:
     ],
 )
 def test_round_trip_through_json(value: Outer) -> None:
-    assert decode(Outer, json.loads(json.dumps(encode(value)))) == value
+    assert from_json(Outer, to_json(value)) == value
 
 
 def changed(position: int, value: Any) -> list[Any]:
@@ -70,7 +73,13 @@ def changed(position: int, value: Any) -> list[Any]:
 )  # fmt: skip
 def test_anything_else_is_refused(data: Any) -> None:
     with pytest.raises(ValueError):
-        decode(Outer, data)
+        from_json(Outer, json.dumps(data).encode())
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"\xff", b"[1", b"nul", b"9" * 10_000])
+def test_what_is_no_json_is_refused(data: bytes) -> None:
+    with pytest.raises(ValueError):
+        from_json(Outer, data)
 
 
 JSON = st.recursive(
@@ -84,17 +93,17 @@ JSON = st.recursive(
 def test_whatever_is_decoded_encodes_to_the_same(data: Any) -> None:
     for kind in (Outer, Inner, Place, Import):
         try:
-            value = decode(kind, data)
+            value = from_json(kind, json.dumps(data).encode())
         except ValueError:
             continue
         assert isinstance(value, kind)
-        assert encode(value) == data
+        assert json.loads(to_json(value)) == data
 
 
 @given(st.from_type(FileFacts))
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_facts_of_every_kind_round_trip(facts: FileFacts) -> None:
-    assert decode(FileFacts, json.loads(json.dumps(encode(facts)))) == facts
+    assert from_json(FileFacts, to_json(facts)) == facts
 
 
 def test_suppressions_round_trip() -> None:
@@ -104,4 +113,4 @@ def test_suppressions_round_trip() -> None:
     assert found
     assert all(isinstance(each, Suppression) for each in found)
     facts = FileFacts(suppressions=tuple(found))
-    assert decode(FileFacts, json.loads(json.dumps(encode(facts)))) == facts
+    assert from_json(FileFacts, to_json(facts)) == facts

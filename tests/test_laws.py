@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from concurrent.futures import ProcessPoolExecutor
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +12,7 @@ from libraries import python_files, text_of
 from source.snippets import programs
 
 import bufaudit
-from bufaudit.codec import decode, encode
+from bufaudit.codec import from_json, to_json
 from bufaudit.source import reading
 from bufaudit.source.cache import FactsCache
 from bufaudit.source.extract import extract
@@ -35,7 +34,7 @@ def gate_changes(path: str) -> bool:
 
 def facts_by_store(paths: Sequence[str], jobs: int, cache: Path | None = None) -> list[FileFacts | None]:
     store = FactsStore(FactsCache(cache, "test") if cache else None)
-    store.read_all(paths, jobs)
+    store.read_all(dict.fromkeys(paths, False), jobs)
     facts = [store.load(path) for path in paths]
     store.save()
     return facts
@@ -57,7 +56,7 @@ def test_gated_facts_are_ungated_facts_of_composed_code(text: str) -> None:
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_facts_survive_the_cache(text: str) -> None:
     facts = extract(text)
-    assert decode(FileFacts, encode(facts)) == facts
+    assert from_json(FileFacts, to_json(facts)) == facts
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
@@ -88,7 +87,7 @@ def test_cached_facts_are_not_read_again(tmp_path: Path, monkeypatch: pytest.Mon
     """Without this, the law above would hold of a cache that is never used."""
     paths = python_files("torch")[::400]
     first = facts_by_store(paths, 1, tmp_path)
-    monkeypatch.setattr(reading, "extract", None)
+    monkeypatch.setattr("bufaudit.source.extract.extract", None)
     assert facts_by_store(paths, 1, tmp_path) == first
 
 
@@ -102,5 +101,5 @@ def test_same_findings_however_a_whole_library_is_scanned(
     assert four.findings
     assert four.files > 1000
     assert findings(folder, tmp_path, 1) == four, "from the cache"
-    monkeypatch.setattr(reading, "extract", partial(extract, gated=False))
+    monkeypatch.setattr("bufaudit.source.extract.extract", lambda text, **_: extract(text, gated=False))
     assert findings(folder, None, 1).findings == four.findings, "ungated, by one process"

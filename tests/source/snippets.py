@@ -81,8 +81,10 @@ def _never_only_a_comment(body: list[str]) -> list[str]:
     return [*body, "pass"]
 
 
+#: Makes any file long enough for the gate; a short one is always parsed as it is.
+PADDING = "#" * 5000 + "\n"
 _HEAD = "import torch\nfrom torch import nn\nfrom torch.nn import Buffer as B\n"
 #: Whole files; some do not compile, as `return` outside a function does not, but all of them parse.
 programs = st.lists(st.recursive(st.sampled_from(_SIMPLE), _compound, max_leaves=12), min_size=1, max_size=6).map(
-    lambda statements: _HEAD + "\n".join(statements) + "\n"
+    lambda statements: _HEAD + "\n".join(statements) + "\n" + PADDING
 )

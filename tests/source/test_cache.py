@@ -17,8 +17,8 @@ from bufaudit.source.cache import Entry, FactsCache, content_key, settled, stamp
 if TYPE_CHECKING:
     from pathlib import Path
 
-ENTRY = Entry((10, 20, 30, 40), "abc", False, b'[["facts"]]')
-OTHER = Entry(None, "def", True, b"[]")
+ENTRY = Entry((10, 20, 30, 40), "abc", False, True, b'[["facts"]]')
+OTHER = Entry(None, "def", True, False, b"[]")
 
 
 def filled(folder: Path, build: str = "1", **entries: Entry) -> FactsCache:
@@ -112,10 +112,10 @@ def forged(rest: bytes) -> bytes:
         b'"a.py"',
         b'"a.py"\t[]\t[]',
         b'"a.py"\tnull\t[]',
-        b'"a.py"\t[[1, 2, 3], "abc", false]\t[]',
-        b'"a.py"\t[[1, 2, 3, null], "abc", false]\t[]',
-        b'"a.py"\t[[Infinity, 2, 3, 4], "abc", false]\t[]',
-        b'"a.py"\t[[NaN, 2, 3, 4], "abc", false]\t[]',
+        b'"a.py"\t[[1, 2, 3], "abc", false, false]\t[]',
+        b'"a.py"\t[[1, 2, 3, null], "abc", false, false]\t[]',
+        b'"a.py"\t[[Infinity, 2, 3, 4], "abc", false, false]\t[]',
+        b'"a.py"\t[[NaN, 2, 3, 4], "abc", false, false]\t[]',
         b'"a.py"\t' + b"[" * 100_000 + b"\t[]",
         b'"a.py"\t' + b"9" * 10_000 + b"\t[]",
         b'"a.py"\t\xff\xfe\t[]',
@@ -181,7 +181,7 @@ from pathlib import Path
 from bufaudit.source.cache import Entry, FactsCache
 for number in range(60):
     cache = FactsCache(Path(sys.argv[1]), "1")
-    cache.add(f"{sys.argv[2]}{number % 5}.py", Entry(None, sys.argv[2], False, b"[" + b"1" * 5000 + b"]"))
+    cache.add(f"{sys.argv[2]}{number % 5}.py", Entry(None, sys.argv[2], False, False, b"[" + b"1" * 5000 + b"]"))
     cache.save()
 """
 
@@ -228,6 +228,6 @@ def test_stored_lines_are_json(tmp_path: Path) -> None:
     header, *lines = (tmp_path / "facts.jsonl").read_bytes().splitlines()
     assert json.loads(header) == {"bufaudit": 1, "build": "1"}
     assert [[json.loads(field) for field in line.split(b"\t")[1:]] for line in lines] == [
-        ["a.py", [[10, 20, 30, 40], "abc", False], [["facts"]]],
-        ["b.py", [None, "def", True], []],
+        ["a.py", [[10, 20, 30, 40], "abc", False, True], [["facts"]]],
+        ["b.py", [None, "def", True, False], []],
     ]

@@ -9,10 +9,12 @@ import pytest
 from bufaudit.source.extract import extract
 from bufaudit.source.facts import FileFacts, Import
 
+from .snippets import PADDING
+
 
 def facts_of(text: str) -> FileFacts:
     text = textwrap.dedent(text)
-    assert extract(text) == extract(text, gated=False)
+    assert extract(text + PADDING) == extract(text + PADDING, gated=False)
     return extract(text)
 
 
@@ -89,7 +91,7 @@ def test_text_that_does_not_parse_says_why_and_keeps_its_suppressions(text: str)
 
 def test_error_in_a_block_that_matters_to_no_rule_does_not_hide_the_others() -> None:
     """What the gate costs, and gives: such a block is never parsed, so nobody hears that Python cannot read it."""
-    facts = extract("def dull(:\n    return 1\n\ndef f(m):\n    return m.parameters()\n")
+    facts = extract("def dull(:\n    return 1\n\ndef f(m):\n    return m.parameters()\n" + PADDING)
     assert [function.name for function in facts.functions] == ["f"]
     unreadable = extract("def f(m):\n    return m.parameters(\n").unreadable
     assert unreadable is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,15 +35,15 @@ class Session:
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self._folder = folder
         self.extracted = 0
-        monkeypatch.setattr(reading, "extract", self._extract)
+        monkeypatch.setattr("bufaudit.source.extract.extract", self._extract)
 
-    def _extract(self, text: str) -> FileFacts:
+    def _extract(self, text: str, **options: bool) -> FileFacts:
         self.extracted += 1
-        return extract(text)
+        return extract(text, **options)
 
     def classes(self, path: Path) -> list[str] | None:
         store = FactsStore(FactsCache(self._folder, "1"))
-        store.read_all([str(path)], 1)
+        store.read_all({str(path): False}, 1)
         found = classes(store.load(str(path)))
         store.save()
         return found
@@ -128,7 +129,7 @@ def test_entry_whose_facts_are_damaged_is_read_again(session: Session, aged: Pat
     for facts in (b"[]", b"null", b"{", b"[" * 100_000, b'[[["x"]]]', b"\xff"):
         entry = cache.get(str(aged))
         assert entry is not None
-        cache.add(str(aged), caching.Entry(entry.stamp, entry.content, entry.plain, facts))
+        cache.add(str(aged), replace(entry, facts=facts))
         cache.save()
         assert session.classes(aged) == ["One"]
 
@@ -138,7 +139,7 @@ def test_provided_content_stands_for_the_file(tmp_path: Path) -> None:
     path.write_text(ONE, "utf-8")
     store = FactsStore()
     store.provide(str(path), TWO.encode())
-    store.read_all([str(path)], 1)
+    store.read_all({str(path): False}, 1)
     assert classes(store.load(str(path))) == ["Two"]
 
 
@@ -157,13 +158,13 @@ def test_plain_files_are_those_that_no_check_has_to_see(text: str, plain: bool, 
     path = str(tmp_path / "a.py")
     Path(path).write_text(text, "utf-8")
     fresh = FactsStore(FactsCache(tmp_path / "cache", "1"))
-    fresh.read_all([path], 1)
+    fresh.read_all({path: False}, 1)
     assert fresh.is_plain(path) is plain
     fresh.load(path)
     assert fresh.is_plain(path) is plain
     fresh.save()
     cached = FactsStore(FactsCache(tmp_path / "cache", "1"))
-    cached.read_all([path], 1)
+    cached.read_all({path: False}, 1)
     assert cached.is_plain(path) is plain
 
 
@@ -171,7 +172,7 @@ def test_file_that_cannot_be_read_says_why_and_is_not_remembered(tmp_path: Path)
     path = str(tmp_path / "a.py")
     os.mkfifo(path)
     store = FactsStore(FactsCache(tmp_path / "cache", "1"))
-    store.read_all([path], 1)
+    store.read_all({path: False}, 1)
     facts = store.load(path)
     store.save()
     assert facts is not None and facts.unreadable is not None
@@ -198,15 +199,17 @@ def test_progress_counts_every_file_that_is_read(tmp_path: Path) -> None:
     paths = many(tmp_path)
     for jobs in (1, 2):
         seen: list[tuple[int, int]] = []
-        FactsStore().read_all(paths, jobs, lambda done, total, seen=seen: seen.append((done, total)))
+        FactsStore().read_all(
+            dict.fromkeys(paths, False), jobs, lambda done, total, seen=seen: seen.append((done, total))
+        )
         assert seen == [(number, len(paths)) for number in range(1, len(paths) + 1)]
 
 
 def test_files_are_read_by_other_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     paths = many(tmp_path)
-    monkeypatch.setattr(reading, "extract", lambda text: extract(f"class P{os.getpid()}: pass"))
+    monkeypatch.setattr("bufaudit.source.extract.extract", lambda text, **_: extract(f"class P{os.getpid()}: pass"))
     store = FactsStore()
-    store.read_all(paths, 2)
+    store.read_all(dict.fromkeys(paths, False), 2)
     seen = {str(classes(store.load(path))) for path in paths}
     assert f"['P{os.getpid()}']" not in seen
 
@@ -216,14 +219,14 @@ def test_file_that_kills_a_worker_costs_that_file_only(tmp_path: Path, monkeypat
     Path(paths[7]).write_text("class Deadly: pass\n", "utf-8")
     parent = os.getpid()
 
-    def deadly(text: str) -> FileFacts:
+    def deadly(text: str, **_: bool) -> FileFacts:
         if "Deadly" in text and os.getpid() != parent:
             os._exit(66)
         return extract(text)
 
-    monkeypatch.setattr(reading, "extract", deadly)
+    monkeypatch.setattr("bufaudit.source.extract.extract", deadly)
     store = FactsStore(FactsCache(tmp_path / "cache", "1"))
-    store.read_all(paths, 2)
+    store.read_all(dict.fromkeys(paths, False), 2)
     for number, path in enumerate(paths):
         facts = store.load(path)
         assert facts is not None

@@ -9,6 +9,8 @@ import pytest
 
 from bufaudit.source.extract import extract
 
+from .snippets import PADDING
+
 if TYPE_CHECKING:
     from bufaudit.source.facts import RegistrationFact
 
@@ -16,7 +18,9 @@ if TYPE_CHECKING:
 def registrations(text: str) -> tuple[RegistrationFact, ...]:
     facts = extract(textwrap.dedent(text))
     assert facts.unreadable is None
-    assert facts == extract(textwrap.dedent(text), gated=False)
+    long = textwrap.dedent(text) + PADDING
+    assert facts.registrations == extract(long).registrations
+    assert extract(long) == extract(long, gated=False)
     return facts.registrations
 
 

@@ -9,6 +9,8 @@ import pytest
 
 from bufaudit.source.extract import extract
 
+from .snippets import PADDING
+
 if TYPE_CHECKING:
     from bufaudit.source.facts import RestoreFact
 
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 def restores(body: str, name: str = "_init_weights") -> tuple[RestoreFact, ...]:
     code = textwrap.indent(textwrap.dedent(body), "        ")
     text = f"class Net:\n    def {name}(self, module):\n{code}\n"
-    assert extract(text) == extract(text, gated=False)
+    assert extract(text + PADDING) == extract(text + PADDING, gated=False)
     return extract(text).restores
 
 
