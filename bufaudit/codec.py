@@ -6,6 +6,7 @@ Unlike a pickle, what comes back can only be values of the declared types, whoev
 from __future__ import annotations
 
 import dataclasses
+import json
 import types
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -16,24 +17,29 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def encode(value: Any) -> Any:
-    """A value made of dataclasses, tuples, frozensets and scalars as lists and scalars."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return [encode(getattr(value, name)) for name in _field_names(type(value))]
-    if isinstance(value, tuple):
-        return [encode(item) for item in value]
-    if isinstance(value, frozenset):
-        return sorted(value)
-    return value
+def to_json(value: Any) -> bytes:
+    """A value made of dataclasses, tuples, frozensets and scalars as JSON on one line of ASCII."""
+    return _ENCODER.encode(value).encode()
 
 
-def decode(kind: type[T], data: Any) -> T:
-    """The value of dataclass `kind` that `encode` turned into `data`.
+def from_json(kind: type[T], data: bytes) -> T:
+    """The value of dataclass `kind` that `to_json` turned into `data`.
 
     Raises `ValueError` where `data` is anything else.
     """
-    decoder: Callable[[Any], T] = _decoder(kind)  # type: ignore[arg-type]
-    return decoder(data)
+    decoder: Any = _decoder
+    value: T = decoder(kind)(json.loads(data))
+    return value
+
+
+def _one_level(value: Any) -> list[Any]:
+    if isinstance(value, frozenset):
+        return sorted(value)
+    kind: Any = type(value)
+    return [getattr(value, name) for name in _field_names(kind)]
+
+
+_ENCODER = json.JSONEncoder(default=_one_level, separators=(",", ":"))
 
 
 @cache

@@ -173,7 +173,8 @@ class Project:
             registrations += [found for found in self.registrations(current) if _holds_state(found.fact)]
             complete = complete and not current.fact.open
             bases = [self.base(current, name) for name in current.fact.bases]
-            children = [self._resolved(current.path, name) for name in current.fact.children]
+            named = [name for name in current.fact.children if self._is_bound(current.path, name)]
+            children = [self._resolved(current.path, name) for name in named]
             builds = builds or any(child != root and self._is_module(child) for child in children)
             for part in (*bases, *children):
                 if isinstance(part, str):
@@ -188,6 +189,12 @@ class Project:
                 break
         return Reach(tuple(registrations), tuple(dict.fromkeys(layers)), complete, builds)
 
+    def _is_bound(self, path: str, name: str) -> bool:
+        """Whether the start of a dotted name is known in a file, unlike that of `self.Part` or of a local variable."""
+        facts = self.facts(path)
+        head, dot, _ = name.partition(".")
+        return not dot or (facts is not None and any(head == each.name for each in (*facts.imports, *facts.aliases)))
+
     def _is_module(self, part: FoundClass | str) -> bool:
         """Whether a class, of the project or not, is one of layers."""
         names = (part,) if isinstance(part, str) else self.foreign_bases(part)
@@ -199,7 +206,8 @@ class Project:
             return Reach((), (simple,), complete=True)
         known = simple in torch_state.PLAIN_BASES or simple in torch_state.BUFFERS
         if is_base:
-            return Reach((), (), complete=known or origin.startswith("torch.nn."))
+            found = known or origin.startswith("torch.nn.")
+            return Reach((), (), complete=found, builds=found)
         top = origin.partition(".")[0]
         imported = "." in origin
         harmless = not imported or top in ("torch", "nn", "np", "numpy") or top in sys.stdlib_module_names

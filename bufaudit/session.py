@@ -91,7 +91,7 @@ class Session:
         files = {os.path.abspath(file.path): file.named for file in discovery.files}
         if request.changed_only:
             files = self._changed(files, request.changed_since)
-        self._store.read_all(list(files), self._jobs(), progress)
+        self._store.read_all(files, self._jobs(), progress)
         shown: list[Finding] = []
         hidden: list[Finding] = []
         suppressed = 0
@@ -112,7 +112,7 @@ class Session:
         """List registrations; see `api.inventory`."""
         discovery, _ = self._requested(request)
         files = [os.path.abspath(file.path) for file in discovery.files]
-        self._store.read_all(files, self._jobs(), progress)
+        self._store.read_all(dict.fromkeys(files, False), self._jobs(), progress)
         found: list[Registration] = []
         warnings = list(discovery.warnings)
         for path in files:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bufaudit.checks import average, initialise, load, move, save, sync
-from bufaudit.checks.context import Problem, Subject, one_per_place
+from bufaudit.checks.context import Problem, Subject, one_per_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,7 +30,7 @@ def check(subject: Subject) -> tuple[Problem, ...]:
     """Every problem of one file, in the order of place and code; none where the file is another framework's."""
     if not _may_be_torch(subject.facts):
         return ()
-    found = one_per_place(problem for family in _FAMILIES for problem in family(subject))
+    found = one_per_line(problem for family in _FAMILIES for problem in family(subject))
     return tuple(sorted(found, key=lambda problem: (problem.place.line, problem.place.column, problem.code)))
 
 

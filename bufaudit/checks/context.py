@@ -153,11 +153,11 @@ def confidence_of(walk: Walk, reach: Reach, otherwise: Confidence = "medium") ->
     return "low" if one_model else otherwise
 
 
-def one_per_place(problems: Iterable[Problem]) -> Iterator[Problem]:
-    """The first problem of each rule at each place."""
+def one_per_line(problems: Iterable[Problem]) -> Iterator[Problem]:
+    """The first problem of each rule on each line."""
     seen = set()
     for problem in problems:
-        key = problem.code, problem.place.line, problem.place.column
+        key = problem.code, problem.place.line
         if key not in seen:
             seen.add(key)
             yield problem

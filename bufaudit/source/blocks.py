@@ -8,6 +8,7 @@ name on the same lines, so that what is parsed is a fraction of the file and eve
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from dataclasses import dataclass
 
 #: Comments, strings (of triple quotes the opening only) and the starts of top-level statements. Every alternative
@@ -28,7 +29,9 @@ _LANDMARK = re.compile(
 _DEFINITION = re.compile(r"(?:async[ \t]+)?def[ \t]|class[ \t]")
 _CLASS_HEADER = re.compile(r"class[ \t]+\w+[ \t]*(?:\((?:[\w., \t\n]|=)*\))?[ \t]*:")
 _FUNCTION_NAME = re.compile(r"(?:async[ \t]+)?def[ \t]+(?P<name>\w+)")
-_CONSTRUCTED = re.compile(r"[A-Z]\w*\(")
+_CONSTRUCTED = re.compile(r"\.?[A-Z]\w*\(")
+_PREFIX = re.compile(r"[A-Za-z_][\w.]*$")
+_LONGEST_PREFIX = 80
 
 
 _GIVEN = re.compile(
@@ -107,19 +110,31 @@ def _end_of_string(text: str, quotes: str, position: int) -> int:
 
 def parts_of(text: str, block: Block) -> Parts:
     """What the objects of a class are made of, read off its words alone."""
-    names = {name[:-1] for name in _CONSTRUCTED.findall(text, block.start, block.end)}
-    return Parts(tuple(sorted(names)), _GIVEN.search(text, block.start, block.end) is not None)
+    names = set(_CONSTRUCTED.findall(text, block.start, block.end))
+    children = {_with_prefix(name, text, block) for name in names}
+    return Parts(tuple(sorted(children)), _GIVEN.search(text, block.start, block.end) is not None)
 
 
-def skeleton(text: str, definitions: tuple[Block, ...], words: tuple[str, ...]) -> str:
-    """`text` with the body of each definition that holds none of `words` blanked out, line by line."""
-    words = tuple(word for word in words if word in text)
+def _with_prefix(name: str, text: str, block: Block) -> str:
+    """`.Linear(` as `nn.Linear`, the way that it is first written in the block; `Linear(` as `Linear`."""
+    if name[0] != ".":
+        return name[:-1]
+    position = text.find(name, block.start, block.end)
+    prefix = _PREFIX.search(text, max(block.start, position - _LONGEST_PREFIX), position)
+    return f"{prefix[0]}{name[:-1]}" if prefix else name[1:-1]
+
+
+def skeleton(
+    text: str, definitions: tuple[Block, ...], words: tuple[str, ...], pattern: re.Pattern[str] | None = None
+) -> str:
+    """`text` with the body of each definition that holds none of `words`, and no `pattern`, blanked out by lines."""
+    kept = _holding(text, definitions, words)
+    if pattern is not None:
+        kept |= _matching(text, definitions, pattern)
     pieces = []
     position = 0
-    for block in definitions:
-        if any(text.find(word, block.start, block.end) >= 0 for word in words):
-            continue
-        header = _empty_definition(text, block)
+    for index, block in enumerate(definitions):
+        header = None if index in kept else _empty_definition(text, block)
         if header is None:
             continue
         lines = text.count("\n", block.start, block.end) - header.count("\n")
@@ -127,6 +142,39 @@ def skeleton(text: str, definitions: tuple[Block, ...], words: tuple[str, ...]) 
         position = block.end
     pieces.append(text[position:])
     return "".join(pieces)
+
+
+def _holding(text: str, definitions: tuple[Block, ...], words: tuple[str, ...]) -> set[int]:
+    """The positions of the definitions that hold one of `words`."""
+    starts = [block.start for block in definitions]
+    found = set()
+    for word in words:
+        position = text.find(word)
+        while position >= 0:
+            index = bisect_right(starts, position) - 1
+            inside = index >= 0 and position + len(word) <= definitions[index].end
+            if inside:
+                found.add(index)
+            position = text.find(word, definitions[index].end if inside else position + 1)
+    return found
+
+
+def _matching(text: str, definitions: tuple[Block, ...], pattern: re.Pattern[str]) -> set[int]:
+    """The positions of the definitions in which a pattern is found."""
+    starts = [block.start for block in definitions]
+    return {bisect_right(starts, match.start()) - 1 for match in pattern.finditer(text)}
+
+
+def lines_of(text: str, definitions: tuple[Block, ...]) -> list[int]:
+    """The line that each definition starts on, from 1."""
+    numbers = []
+    line = 1
+    position = 0
+    for block in definitions:
+        line += text.count("\n", position, block.start)
+        position = block.start
+        numbers.append(line)
+    return numbers
 
 
 def _empty_definition(text: str, block: Block) -> str | None:

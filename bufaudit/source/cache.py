@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import tempfile
 import time
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -32,11 +31,15 @@ _TAG = "Signature: 8a477f597d28d172789f06886806bc55\n# This folder is a cache of
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What is remembered of one file: `facts` is JSON, `plain` tells that no check has anything to ask of them."""
+    """What is remembered of one file.
+
+    `facts` is JSON; `plain` tells that no check has anything to ask of them, `whole` that all of the file was parsed.
+    """
 
     stamp: Stamp | None
     content: str
     plain: bool
+    whole: bool
     facts: bytes
 
 
@@ -75,7 +78,7 @@ class FactsCache:
         """What is remembered of the file at a path, whether or not it still holds."""
         if path in self._added:
             return self._added[path]
-        line = self._lines.get(path)
+        line = self._lines.get(_name(path))
         return _entry(line) if line is not None else None
 
     def add(self, path: str, entry: Entry) -> None:
@@ -86,7 +89,7 @@ class FactsCache:
         """Write what was added; a folder that cannot be written is no reason to fail."""
         if not self._added:
             return
-        lines = self._read() | {path: _line(path, entry) for path, entry in self._added.items()}
+        lines = self._read() | {_name(path): _line(path, entry) for path, entry in self._added.items()}
         with contextlib.suppress(OSError):
             self._prepare_folder()
             self._replace((self._header(), *lines.values()))
@@ -99,6 +102,8 @@ class FactsCache:
         (self._folder / "CACHEDIR.TAG").write_text(_TAG, encoding="utf-8")
 
     def _replace(self, lines: Iterable[bytes]) -> None:
+        import tempfile
+
         descriptor, temporary = tempfile.mkstemp(dir=self._folder, prefix="facts-", suffix=".tmp")
         try:
             with os.fdopen(descriptor, "wb") as file:
@@ -111,7 +116,7 @@ class FactsCache:
     def _header(self) -> bytes:
         return json.dumps({"bufaudit": 1, "build": self._build}).encode()
 
-    def _read(self) -> dict[str, bytes]:
+    def _read(self) -> dict[bytes, bytes]:
         """The lines of the cache by path, unchecked; none where another build wrote it or it is no plain file."""
         try:
             if not self._path.is_file() or self._path.is_symlink():
@@ -121,18 +126,17 @@ class FactsCache:
             return {}
         if header != self._header():
             return {}
-        lines = {}
-        for line in rest.split(b"\n"):
-            fields = line.split(b"\t", 2)
-            if len(fields) == 3:
-                with contextlib.suppress(ValueError, RecursionError):
-                    lines[str(json.loads(fields[1]))] = line
-        return lines
+        named = ((line.split(b"\t", 2), line) for line in rest.split(b"\n"))
+        return {fields[1]: line for fields, line in named if len(fields) == 3}
+
+
+def _name(path: str) -> bytes:
+    return json.dumps(path).encode()
 
 
 def _line(path: str, entry: Entry) -> bytes:
-    head = json.dumps([entry.stamp, entry.content, entry.plain]).encode()
-    rest = b"\t".join((json.dumps(path).encode(), head, entry.facts))
+    head = json.dumps([entry.stamp, entry.content, entry.plain, entry.whole]).encode()
+    rest = b"\t".join((_name(path), head, entry.facts))
     return b"\t".join((_checksum(rest), rest))
 
 
@@ -142,11 +146,11 @@ def _entry(line: bytes) -> Entry | None:
         return None
     try:
         _, head, facts = rest.split(b"\t", 2)
-        stamp, content, plain = json.loads(head)
+        stamp, content, plain, whole = json.loads(head)
         checked = None if stamp is None else _stamp(stamp)
     except (TypeError, ValueError, OverflowError, RecursionError):
         return None
-    return Entry(checked, str(content), bool(plain), facts)
+    return Entry(checked, str(content), bool(plain), bool(whole), facts)
 
 
 def _stamp(values: list[int]) -> Stamp:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import ast
 import re
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from bufaudit.source import registrations, restores, vocabulary
-from bufaudit.source.blocks import Parts, blocks, parts_of, skeleton
+from bufaudit.source.blocks import Parts, blocks, lines_of, parts_of, skeleton
 from bufaudit.source.facts import ClassFact, FileFacts, Import
 from bufaudit.source.flow import constructed_type, read_function
 from bufaudit.source.registrations import RegistrationReader
@@ -35,14 +36,19 @@ _STATE_WORDS = (
     "set_module_tensor",
 )
 #: Words without one of which a top-level block gives no facts but its header.
-WORDS = tuple(dict.fromkeys((*registrations.WORDS, *restores.WORDS, *_STATE_WORDS)))
+WORDS = tuple(dict.fromkeys((*registrations.WORDS, *_STATE_WORDS)))
 
+#: Shorter texts are parsed as they are, which finds errors of syntax where no fact comes from too.
+_WORTH_GATING = 4000
 _GENERATED = re.compile(r"automatically generated from[ \t]+(\S+?modular_\w+\.py)")
 _TORCH_NN = re.compile(r"^(torch\.nn(\.modules(\.\w+)?|\.parameter)?|torch\.nn\.modules)\.Buffer$")
 
 
 def extract(text: str, *, gated: bool = True) -> FileFacts:
-    """The facts of a file; ungated, every block is parsed, which gives the same facts more slowly."""
+    """The facts of a file; ungated, every block is parsed, which gives the same facts more slowly.
+
+    Only what is parsed can turn out not to be Python: of a long file, gated, that is not all.
+    """
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     try:
         return _extract(text, gated=gated)
@@ -52,15 +58,16 @@ def extract(text: str, *, gated: bool = True) -> FileFacts:
 
 def _extract(text: str, *, gated: bool) -> FileFacts:
     definitions = blocks(text)
-    tree = parse(skeleton(text, definitions, WORDS) if gated else text)
+    gated = gated and len(text) > _WORTH_GATING
+    tree = parse(skeleton(text, definitions, WORDS, restores.START) if gated else text)
     if gated and (isinstance(tree, Unreadable) or ("Buffer" in text and _renames_buffer(tree))):
         tree = parse(text)
     if isinstance(tree, Unreadable):
         return FileFacts(unreadable=tree, suppressions=parse_suppressions(text))
     parts = {}
     if "torch" in text or "Module" in text:
-        classes = (block for block in definitions if text.startswith("class", block.start))
-        parts = {text.count("\n", 0, block.start) + 1: parts_of(text, block) for block in classes}
+        numbered = zip(lines_of(text, definitions), definitions, strict=True)
+        parts = {line: parts_of(text, block) for line, block in numbered if text.startswith("class", block.start)}
     return _Extraction(text, parts).facts(tree)
 
 
@@ -78,6 +85,7 @@ class _Extraction:
         self._text = text
         self._lines = split_lines(text)
         self._parts = parts
+        self._offsets = [0, *accumulate(len(line) + 1 for line in self._lines)]
         self._places = Places(self._lines)
         self._imports: list[Import] = []
         self._stars: list[str] = []
@@ -183,7 +191,9 @@ class _Extraction:
                     bases=tuple(base for base in map(_base_name, node.bases) if base),
                     children=parts.children,
                     open=parts.open,
-                    wraps_pretrained=bool(own_restores) and _wraps_pretrained(node),
+                    wraps_pretrained=bool(own_restores)
+                    and self._mentions(node, ("pretrained=",))
+                    and _wraps_pretrained(node),
                 )
             )
         types: dict[str, str] | None = None
@@ -205,7 +215,7 @@ class _Extraction:
         return (*registrations.WORDS, *sorted(spelled))
 
     def _class_restores(self, node: ast.ClassDef, name: str) -> list[RestoreFact]:
-        if not self._mentions(node, restores.WORDS):
+        if restores.START.search(self._text, *self._extent(node)) is None:
             return []
         return list(dict.fromkeys(restores_of_class(node, name, self._places)))
 
@@ -235,14 +245,20 @@ class _Extraction:
         return tuple(function for function in functions if function.name == "<module>")
 
     def _mentions(self, node: ast.stmt, words: Sequence[str]) -> bool:
-        segment = "\n".join(self._lines[node.lineno - 1 : node.end_lineno])
-        return any(word in segment for word in words)
+        start, end = self._extent(node)
+        return any(self._text.find(word, start, end) >= 0 for word in words)
+
+    def _extent(self, node: ast.stmt) -> tuple[int, int]:
+        """The offsets of the first line of a statement and of what follows its last."""
+        return self._offsets[node.lineno - 1], self._offsets[node.end_lineno or node.lineno]
 
     def _words(self) -> frozenset[str]:
         """What the whole file says that it knows of, asked only where something happens to state."""
         if not self._functions:
             return frozenset()
-        found = {match[0].lower() for match in vocabulary.STATISTICS_WORDS.finditer(self._text)}
+        found = set()
+        if any(part in self._text for part in vocabulary.STATISTICS_PARTS):
+            found = {match[0].lower() for match in vocabulary.STATISTICS_WORDS.finditer(self._text)}
         if "buffers" in self._text:
             found.add("buffers")
         found |= {word for word in vocabulary.RANK_SYNC if word in self._text}

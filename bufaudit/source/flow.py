@@ -7,7 +7,9 @@ A loop is read once and branches are merged, so this is no proof; it is what a r
 from __future__ import annotations
 
 import ast
+import re
 from dataclasses import replace
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from bufaudit.source import values, vocabulary
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from bufaudit.source.facts import EffectKind, Guard, Origin, StateKind
     from bufaudit.source.syntax import Places
 
+_DTYPE = re.compile(r"dtype|torch\.(float|bfloat|half|double|int|long|bool)")
 _LONGEST_DOC = 1000
 _LONGEST_WORD = 60
 _SAVERS = frozenset({"save", "save_file", "save_model", "save_pretrained", "dcp_save", "async_save", "xser_save"})
@@ -113,14 +116,29 @@ def _words(body: Iterable[ast.stmt]) -> frozenset[str]:
     found = set()
     for statement in body:
         for word in identifiers(statement):
-            if len(word) <= _LONGEST_WORD and (
-                word in vocabulary.RANK_SYNC or vocabulary.ADAPTER.search(word) or vocabulary.speaks_of_statistics(word)
-            ):
+            if len(word) <= _LONGEST_WORD and _is_telling(word):
                 found.add(word)
         for node in ast.walk(statement):
             if isinstance(node, ast.Call) and vocabulary.handles_buffers(called := last_name(dotted(node.func))):
                 found.add(called)
     return frozenset(found)
+
+
+@lru_cache(maxsize=4096)
+def _is_telling(word: str) -> bool:
+    return bool(
+        word in vocabulary.RANK_SYNC or vocabulary.ADAPTER.search(word) or vocabulary.speaks_of_statistics(word)
+    )
+
+
+@lru_cache(maxsize=4096)
+def _kind_by_name(text: str) -> StateKind | None:
+    """What a variable of which nothing is known holds, by its name."""
+    if vocabulary.SHAPES_NAME.search(text):
+        return "shapes"
+    if vocabulary.CHECKPOINT_NAME.search(text) and not vocabulary.NO_MODULE.search(text):
+        return "saved"
+    return None
 
 
 def constructed_type(node: ast.expr, types: Mapping[str, str]) -> str | None:
@@ -416,11 +434,8 @@ class _Reader:
         """A variable of which nothing is known: a checkpoint, if it is named like one and not built here."""
         if text in self.containers:
             return NOTHING
-        if vocabulary.SHAPES_NAME.search(text):
-            return self._saved_state(text, node, "shapes")
-        if vocabulary.CHECKPOINT_NAME.search(text) and not vocabulary.NO_MODULE.search(text):
-            return self._saved_state(text, node, "saved")
-        return NOTHING
+        kind = _kind_by_name(text)
+        return NOTHING if kind is None else self._saved_state(text, node, kind)
 
     def _saved_state(self, text: str, node: ast.expr, kind: StateKind) -> Value:
         if text not in self._saved:
@@ -623,7 +638,7 @@ class _Reader:
         text = " ".join(source_text(argument) for argument in [*node.args, *(k.value for k in node.keywords)])
         if "meta" in text and method in vocabulary.MOVES:
             origins |= {"meta"}
-        elif method in vocabulary.CASTS or (method == "to" and "dtype" in text and "device" not in text):
+        elif method in vocabulary.CASTS or (method == "to" and _is_dtype(text)):
             origins |= {"cast"}
         elif method in vocabulary.MOVES:
             origins |= {"moved"}
@@ -883,6 +898,11 @@ def _under_name(value: Value, key: Value) -> Value:
     if key.kind == "name" and key.walks & values.tensors_in(value).walks:
         return replace(value, origins=value.origins | {"keyed"})
     return value
+
+
+def _is_dtype(arguments: str) -> bool:
+    """Whether the arguments of `.to(…)` name a dtype and no device."""
+    return "device" not in arguments and _DTYPE.search(arguments) is not None
 
 
 def _mixed(value: Value) -> Value:

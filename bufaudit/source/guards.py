@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from bufaudit.source import vocabulary
@@ -16,20 +17,7 @@ def guards_of(test: ast.AST) -> frozenset[Guard]:
     """What a condition asks, whichever way it is answered; whether it asks for one rank is `one_rank`'s question."""
     found: set[Guard] = set()
     for word in identifiers(test):
-        if word in vocabulary.TRAINABLE:
-            found.add("requires_grad")
-        if word in vocabulary.GRADIENTS:
-            found.add("requires_grad")
-        if vocabulary.ADAPTER.search(word):
-            found.add("adapter")
-        if "is_hf_initialized" in word or word in ("_initialized", "_materialized", "is_meta"):
-            found.add("initialized")
-        if vocabulary.speaks_of_buffers(word):
-            found.add("buffer")
-        if vocabulary.SHARDED.search(word) or word in vocabulary.SHARDED_ATTRIBUTES:
-            found.add("sharded")
-        if vocabulary.PARAMETER_WORD.search(word):
-            found.add("parameter")
+        found |= _asked_by(word)
     for branch in branches_of_test(test):
         match branch:
             case ast.Compare(ops=[ast.In() | ast.NotIn()], left=ast.Constant()):
@@ -41,6 +29,20 @@ def guards_of(test: ast.AST) -> frozenset[Guard]:
             case ast.Call(func=ast.Attribute(attr="startswith" | "endswith" | "match" | "search" | "fullmatch")):
                 found.add("name")
     return frozenset(found)
+
+
+@lru_cache(maxsize=4096)
+def _asked_by(word: str) -> frozenset[Guard]:
+    """What a condition asks in which a word occurs."""
+    answers: dict[Guard, bool] = {
+        "requires_grad": word in vocabulary.TRAINABLE or word in vocabulary.GRADIENTS,
+        "adapter": vocabulary.ADAPTER.search(word) is not None,
+        "initialized": "is_hf_initialized" in word or word in ("_initialized", "_materialized", "is_meta"),
+        "buffer": vocabulary.speaks_of_buffers(word),
+        "sharded": vocabulary.SHARDED.search(word) is not None or word in vocabulary.SHARDED_ATTRIBUTES,
+        "parameter": vocabulary.PARAMETER_WORD.search(word) is not None,
+    }
+    return frozenset(guard for guard, asked in answers.items() if asked)
 
 
 def one_rank(test: ast.AST) -> bool | None:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from bufaudit.codec import decode as decode_facts
-from bufaudit.codec import encode as encode_facts
+from bufaudit.codec import from_json, to_json
 from bufaudit.source.cache import Entry, content_key, settled, stamp_of
-from bufaudit.source.extract import extract
 from bufaudit.source.facts import FileFacts
 from bufaudit.source.text import Unreadable, decode, read_source
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from bufaudit.source.cache import FactsCache
     from bufaudit.source.facts import Function
@@ -23,6 +20,14 @@ if TYPE_CHECKING:
 #: Fewer files than this are read here: starting workers would take longer.
 _WORTH_WORKERS = 48
 _CHUNK = 24
+
+
+@dataclass(frozen=True, slots=True)
+class _Errand:
+    """A file for a worker to read, the whole of it or what facts come from."""
+
+    path: str
+    whole: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +44,13 @@ def read_file(path: str) -> FileFacts:
     return FileFacts(unreadable=data) if isinstance(data, Unreadable) else facts_of(data)
 
 
-def facts_of(data: bytes) -> FileFacts:
-    """The facts of a file's bytes."""
+def facts_of(data: bytes, *, whole: bool = True) -> FileFacts:
+    """The facts of a file's bytes, all of which are parsed where the `whole` is asked for."""
+    # Where all facts come from the cache, nothing of the parser is needed.
+    from bufaudit.source.extract import extract
+
     text = decode(data)
-    return FileFacts(unreadable=text) if isinstance(text, Unreadable) else extract(text)
+    return FileFacts(unreadable=text) if isinstance(text, Unreadable) else extract(text, gated=not whole)
 
 
 class FactsStore:
@@ -61,10 +69,10 @@ class FactsStore:
         if entry is None:
             if stamp_of(path) is None:
                 return None
-            entry = self._keep(_read(path))
+            entry = self._keep(_read(_Errand(path)))
         facts = _decoded(entry)
         if facts is None:
-            facts = _decoded(self._keep(_read(path)))
+            facts = _decoded(self._keep(_read(_Errand(path, entry.whole))))
         self._facts[path] = facts or FileFacts()
         return self._facts[path]
 
@@ -78,9 +86,16 @@ class FactsStore:
             return _is_plain(self._facts[path])
         return path in self._entries and self._entries[path].plain
 
-    def read_all(self, paths: Sequence[str], jobs: int, progress: Callable[[int, int], None] | None = None) -> None:
-        """Have the facts of many files ready, by up to `jobs` worker processes."""
-        unread = [path for path in paths if path not in self._facts and not self._recall(path)]
+    def read_all(
+        self, paths: Mapping[str, bool], jobs: int, progress: Callable[[int, int], None] | None = None
+    ) -> None:
+        """Have the facts of many files ready, by up to `jobs` worker processes.
+
+        `paths` tells of each file whether the whole of it is to be parsed, which finds errors of syntax where no fact
+        comes from too.
+        """
+        errands = (_Errand(path, whole) for path, whole in paths.items() if path not in self._facts)
+        unread = [errand for errand in errands if not self._recall(errand)]
         for count, reading in enumerate(_readings(unread, jobs), start=1):
             self._keep(reading)
             if progress is not None:
@@ -91,11 +106,12 @@ class FactsStore:
         if self._cache is not None:
             self._cache.save()
 
-    def _recall(self, path: str) -> bool:
-        entry = self._remembered(path)
-        if entry is not None:
-            self._entries[path] = entry
-        return entry is not None
+    def _recall(self, errand: _Errand) -> bool:
+        entry = self._remembered(errand.path)
+        if entry is None or (errand.whole and not entry.whole):
+            return False
+        self._entries[errand.path] = entry
+        return True
 
     def _remembered(self, path: str) -> Entry | None:
         """The cache's entry of a file, if the file is still what it was."""
@@ -109,7 +125,7 @@ class FactsStore:
         if isinstance(data, Unreadable) or content_key(data) != entry.content:
             return None
         if self._cache is not None and settled(stamp) is not None:
-            self._cache.add(path, Entry(stamp, entry.content, entry.plain, entry.facts))
+            self._cache.add(path, replace(entry, stamp=stamp))
         return entry
 
     def _keep(self, reading: _Reading) -> Entry:
@@ -119,28 +135,33 @@ class FactsStore:
         return reading.entry
 
 
-def _read(path: str) -> _Reading:
-    """Read one file; a file that cannot be read has no content to remember it by."""
-    stamp = settled(stamp_of(path))
-    data = read_source(path)
+def _read(errand: _Errand) -> _Reading:
+    """Read one file; what cannot be read has no content to remember it by."""
+    stamp = settled(stamp_of(errand.path))
+    data = read_source(errand.path)
     if isinstance(data, Unreadable):
-        facts = FileFacts(unreadable=data)
-        return _Reading(path, Entry(None, "", False, _encoded(facts)))
-    facts = facts_of(data)
-    return _Reading(path, Entry(stamp, content_key(data), _is_plain(facts), _encoded(facts)))
+        return _failed(errand, data)
+    try:
+        facts = facts_of(data, whole=errand.whole)
+    except Exception as error:
+        # A mistake of ours about one file must not cost the run.
+        text = f"bufaudit fails on this file, please report it ({type(error).__name__}: {error})"
+        return _failed(errand, Unreadable("internal", text))
+    entry = Entry(stamp, content_key(data), _is_plain(facts), errand.whole, to_json(facts))
+    return _Reading(errand.path, entry)
+
+
+def _failed(errand: _Errand, why: Unreadable) -> _Reading:
+    return _Reading(errand.path, Entry(None, "", False, errand.whole, to_json(FileFacts(unreadable=why))))
 
 
 def _is_plain(facts: FileFacts) -> bool:
     return not (facts.functions or facts.restores or facts.suppressions or facts.unreadable)
 
 
-def _encoded(facts: FileFacts) -> bytes:
-    return json.dumps(encode_facts(facts), separators=(",", ":")).encode()
-
-
 def _decoded(entry: Entry) -> FileFacts | None:
     try:
-        facts = decode_facts(FileFacts, json.loads(entry.facts))
+        facts = from_json(FileFacts, entry.facts)
     except (ValueError, RecursionError):
         return None
     return facts if all(map(_holds_together, facts.functions)) else None
@@ -153,24 +174,24 @@ def _holds_together(function: Function) -> bool:
     return positions <= set(range(len(function.walks)))
 
 
-def _read_chunk(paths: Sequence[str]) -> list[_Reading]:
-    return [_read(path) for path in paths]
+def _read_chunk(errands: Sequence[_Errand]) -> list[_Reading]:
+    return [_read(errand) for errand in errands]
 
 
-def _readings(paths: Sequence[str], jobs: int) -> Iterator[_Reading]:
-    if jobs < 2 or len(paths) < _WORTH_WORKERS:
-        for path in paths:
-            yield _read(path)
+def _readings(errands: Sequence[_Errand], jobs: int) -> Iterator[_Reading]:
+    if jobs < 2 or len(errands) < _WORTH_WORKERS:
+        for errand in errands:
+            yield _read(errand)
         return
-    yield from _parallel_readings(paths, jobs)
+    yield from _parallel_readings(errands, jobs)
 
 
-def _parallel_readings(paths: Sequence[str], jobs: int) -> Iterator[_Reading]:
+def _parallel_readings(errands: Sequence[_Errand], jobs: int) -> Iterator[_Reading]:
     from concurrent.futures import ProcessPoolExecutor
     from concurrent.futures.process import BrokenProcessPool
 
-    largest_first = sorted(paths, key=_size, reverse=True)
-    count = -(-len(paths) // _CHUNK)
+    largest_first = sorted(errands, key=lambda errand: _size(errand.path), reverse=True)
+    count = -(-len(errands) // _CHUNK)
     chunks = [largest_first[start::count] for start in range(count)]
     done: set[str] = set()
     try:
@@ -180,22 +201,21 @@ def _parallel_readings(paths: Sequence[str], jobs: int) -> Iterator[_Reading]:
                     done.add(reading.path)
                     yield reading
     except BrokenProcessPool:
-        for path in paths:
-            if path not in done:
-                yield _read_apart(path)
+        for errand in errands:
+            if errand.path not in done:
+                yield _read_apart(errand)
 
 
-def _read_apart(path: str) -> _Reading:
+def _read_apart(errand: _Errand) -> _Reading:
     """Read one file in a process of its own, because a file among its like has brought a worker down."""
     from concurrent.futures import ProcessPoolExecutor
     from concurrent.futures.process import BrokenProcessPool
 
     try:
         with ProcessPoolExecutor(1) as pool:
-            return pool.submit(_read, path).result()
+            return pool.submit(_read, errand).result()
     except BrokenProcessPool:
-        reason = Unreadable("nesting", "Python's parser does not survive this file")
-        return _Reading(path, Entry(None, "", False, _encoded(FileFacts(unreadable=reason))))
+        return _failed(errand, Unreadable("nesting", "Python's parser does not survive this file"))
 
 
 def _size(path: str) -> int:

@@ -20,14 +20,18 @@ WORDS = ("register_buffer", "Buffer(", "_buffers")
 How = Literal["register_buffer", "nn.Buffer", "setattr", "_buffers"]
 
 
+#: A test, or words about what must happen first; text is made of tests only where something is registered.
+_Condition = ast.expr | str
+
+
 @dataclass(frozen=True, slots=True)
 class _Context:
     """Where a statement stands: under which conditions, and which literal values its loop variables take."""
 
-    conditions: tuple[str, ...] = ()
+    conditions: tuple[_Condition, ...] = ()
     literals: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     buffers: Mapping[str, ast.Call] = field(default_factory=dict)
-    assigned: Mapping[str, str] = field(default_factory=dict)
+    assigned: Mapping[str, ast.expr] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +69,7 @@ class RegistrationReader:
                 case ast.Assign(targets=[ast.Name(id=name)], value=ast.Call() as call) if self._is_buffer(call):
                     context = replace(context, buffers={**context.buffers, name: call})
                 case ast.If(orelse=[]) if isinstance(statement.body[-1], ast.Return | ast.Raise | ast.Continue):
-                    negated = source_text(ast.UnaryOp(ast.Not(), statement.test))
+                    negated = ast.UnaryOp(ast.Not(), statement.test)
                     if not isinstance(statement.body[-1], ast.Raise):
                         context = replace(context, conditions=(*context.conditions, negated))
 
@@ -77,11 +81,11 @@ class RegistrationReader:
                 called = replace(context, conditions=(*context.conditions, f"{statement.name}() is called"))
                 yield from self._block(statement.body, class_name, called)
             case ast.If():
-                test = source_text(statement.test)
+                test = statement.test
                 yield from self._block(
                     statement.body, class_name, replace(context, conditions=(*context.conditions, test))
                 )
-                negated = source_text(ast.UnaryOp(ast.Not(), statement.test))
+                negated = ast.UnaryOp(ast.Not(), statement.test)
                 yield from self._block(
                     statement.orelse, class_name, replace(context, conditions=(*context.conditions, negated))
                 )
@@ -100,9 +104,9 @@ class RegistrationReader:
                 yield from self._block(statement.finalbody, class_name, context)
             case ast.Match():
                 for case in statement.cases:
-                    test = f"{source_text(statement.subject)} is {ast.unparse(case.pattern)}"
+                    matched = f"{source_text(statement.subject)} is {ast.unparse(case.pattern)}"
                     yield from self._block(
-                        case.body, class_name, replace(context, conditions=(*context.conditions, test))
+                        case.body, class_name, replace(context, conditions=(*context.conditions, matched))
                     )
             case _:
                 yield from self._simple(statement, class_name, context)
@@ -124,7 +128,7 @@ class RegistrationReader:
             case ast.Call():
                 yield from self._call(statement, value, class_name, context)
             case ast.IfExp(test=test, body=chosen) | ast.BoolOp(op=ast.And(), values=[test, chosen]):
-                inner = replace(context, conditions=(*context.conditions, source_text(test)))
+                inner = replace(context, conditions=(*context.conditions, test))
                 yield from self._expression(statement, chosen, class_name, inner)
             case ast.ListComp(elt=made):
                 yield from self._expression(statement, made, class_name, context)
@@ -202,7 +206,7 @@ class RegistrationReader:
     def _is_buffer(self, call: ast.Call) -> bool:
         return dotted(call.func) in self.buffer_names
 
-    def _buffer_calls(self, value: ast.expr, context: _Context) -> Iterator[tuple[tuple[str, ...], ast.Call]]:
+    def _buffer_calls(self, value: ast.expr, context: _Context) -> Iterator[tuple[tuple[_Condition, ...], ast.Call]]:
         """The `nn.Buffer` calls that an expression may be, each with the condition of its branch."""
         match value:
             case ast.Call() if self._is_buffer(value):
@@ -211,18 +215,22 @@ class RegistrationReader:
                 yield (), context.buffers[name]
             case ast.IfExp(test=test, body=body, orelse=orelse):
                 for condition, call in self._buffer_calls(body, context):
-                    yield (source_text(test), *condition), call
+                    yield (test, *condition), call
                 for condition, call in self._buffer_calls(orelse, context):
-                    yield (source_text(ast.UnaryOp(ast.Not(), test)), *condition), call
+                    yield (ast.UnaryOp(ast.Not(), test), *condition), call
             case ast.NamedExpr(value=inner):
                 yield from self._buffer_calls(inner, context)
 
 
-def _all_of(conditions: Sequence[str]) -> str | None:
+def _all_of(conditions: Sequence[_Condition]) -> str | None:
     """Conditions as one, in parentheses where they would mean something else without."""
+    texts = [condition if isinstance(condition, str) else source_text(condition) for condition in conditions]
     alternative = (" or ", " if ")
-    apart = len(conditions) > 1
-    return " and ".join(f"({c})" if apart and any(word in c for word in alternative) else c for c in conditions) or None
+    apart = len(texts) > 1
+    return (
+        " and ".join(f"({text})" if apart and any(word in text for word in alternative) else text for text in texts)
+        or None
+    )
 
 
 def _after_assignment(statement: ast.stmt, context: _Context) -> _Context:
@@ -231,14 +239,14 @@ def _after_assignment(statement: ast.stmt, context: _Context) -> _Context:
             ast.Assign(targets=[ast.Name(id=name)], value=value)
             | ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value)
         ):
-            return replace(context, assigned={**context.assigned, name: source_text(value)})
+            return replace(context, assigned={**context.assigned, name: value})
     return context
 
 
 def _made_from(value: ast.expr | None, context: _Context) -> str:
     """The expression that a value comes from, a local variable replaced by what it was last assigned."""
     if isinstance(value, ast.Name) and value.id in context.assigned:
-        return context.assigned[value.id]
+        return source_text(context.assigned[value.id])
     return source_text(value)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
 
 How = Literal["function", "in-place", "assignment", "mark"]
 
-#: Words without one of which no method here is an initialiser.
-WORDS = tuple(f"def {start}" for start in vocabulary.INITIALISERS)
+#: The start of a method without which nothing here is an initialiser.
+START = re.compile("def (?:" + "|".join(vocabulary.INITIALISERS) + ")")
 
 
 def restores_of_class(node: ast.ClassDef, qualified_name: str, places: Places) -> Iterator[RestoreFact]:
@@ -32,9 +33,8 @@ def restores_of_class(node: ast.ClassDef, qualified_name: str, places: Places) -
             roots: dict[str, str | None] = {"self": None}
             if len(arguments) > 1:
                 roots[arguments[1]] = "*"
-            read = _flags_read(method)
             for fact in _block(method.body, name, roots, frozenset(), places):
-                if fact.how == "mark" and fact.attribute in read:
+                if fact.how == "mark" and fact.attribute in _flags_read(method):
                     fact = replace(fact, guards=fact.guards | {"initialized"})
                 yield fact
 

@@ -31,6 +31,7 @@ Reason = Literal[
     "newer-python",
     "nesting",
     "syntax",
+    "internal",
 ]
 
 _FIRST_TWO_LINES = re.compile(rb"[^\r\n]*(?:\r\n|\r|\n)?[^\r\n]*")

@@ -169,6 +169,8 @@ STATISTICS_WORDS = re.compile(
     r"precise_bn|calibrate_bn|copy_bn|bn_params",
     re.IGNORECASE,
 )
+#: One of these is in every text in which `STATISTICS_WORDS` are found, unless its capitals are unusual.
+STATISTICS_PARTS = ("running_", "num_batches_tracked", "norm_stat", "normstat", "bn_", "_bn", "NormStat", "BN_")
 #: Identifiers of functions that do something about a module's buffers, rather than keep experience or bytes.
 BUFFER_FUNCTION = re.compile(
     r"buffers|(copy|sync|broadcast|update|load|save|restore|move|set|average|get|apply|handle)_?(module_?)?buffer",
