@@ -19,9 +19,7 @@ FRONT_MATTER = {
     "fix": '"none"',
     "since": '"0.1.0"',
 }
-EXAMPLE = (
-    "Before.\n\n```python\na = 1  # expect: BUF999\n```\n\n```text\nno code\n```\n\n```python\nb = 2\n```"
-)
+EXAMPLE = "Before.\n\n```python\na = 1  # expect: BUF999\n```\n\n```text\nno code\n```\n\n```python\nb = 2\n```"
 
 
 def page(

@@ -25,9 +25,7 @@ def _command(finding: Finding) -> str:
     properties["title"] = f"{finding.code} {finding.name}"
     joined = ",".join(f"{key}={escape_property(value)}" for key, value in properties.items())
     lines = [printable(finding.message)]
-    lines += [
-        f"{printable(place.path)}:{place.line}: {printable(place.message)}" for place in finding.related
-    ]
+    lines += [f"{printable(place.path)}:{place.line}: {printable(place.message)}" for place in finding.related]
     data = escape_data("\n".join(lines))
     return f"::{_COMMANDS[finding.severity]} {joined}::{data}"
 

@@ -36,7 +36,4 @@ def registration_record(registration: Registration) -> dict[str, str | int | boo
     """A registration under the names of `KEYS`, in their order, in text that can be encoded."""
     attributes = ("class_name" if key == "class" else key for key in KEYS)
     values = (getattr(registration, attribute) for attribute in attributes)
-    return {
-        key: encodable(value) if isinstance(value, str) else value
-        for key, value in zip(KEYS, values, strict=True)
-    }
+    return {key: encodable(value) if isinstance(value, str) else value for key, value in zip(KEYS, values, strict=True)}

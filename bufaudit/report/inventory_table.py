@@ -25,9 +25,7 @@ def render(result: InventoryResult, *, color: bool, width: int) -> str:
     if not result.registrations:
         return f"No registrations in {files}.\n"
     rows = [_HEADER, *(_row(registration) for registration in result.registrations)]
-    taken = sum(
-        max(cells(row[column]) for row in rows) + 2 for column in range(len(_HEADER)) if column != _VALUE
-    )
+    taken = sum(max(cells(row[column]) for row in rows) + 2 for column in range(len(_HEADER)) if column != _VALUE)
     room = max(width - taken, _LEAST_VALUE_ROOM)
     header, *lines = align([(*row[:_VALUE], shorten(row[_VALUE], room), row[_VALUE + 1]) for row in rows])
     closing = f"Found {count(len(result.registrations), 'registration')} in {files}."

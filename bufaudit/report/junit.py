@@ -43,8 +43,6 @@ def _case(finding: Finding) -> ElementTree.Element:
     )
     failure = ElementTree.SubElement(case, "failure", {"type": finding.code, "message": message})
     lines = [f"{path}:{place}: {finding.severity}, {finding.confidence} confidence: {message}"]
-    lines += [
-        f"{printable(other.path)}:{other.line}: {printable(other.message)}" for other in finding.related
-    ]
+    lines += [f"{printable(other.path)}:{other.line}: {printable(other.message)}" for other in finding.related]
     failure.text = "\n".join(lines)
     return case

@@ -23,9 +23,7 @@ def render(result: ScanResult, *, statistics: bool) -> str:
     if statistics:
         from bufaudit.report.summary import statistics as counts
 
-        summary["statistics"] = [
-            {"code": code, "name": name, "count": number} for code, name, number in counts(result)
-        ]
+        summary["statistics"] = [{"code": code, "name": name, "count": number} for code, name, number in counts(result)]
     document = {
         "version": 1,
         "findings": [finding_record(finding) for finding in result.findings],

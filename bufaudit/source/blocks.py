@@ -29,7 +29,7 @@ _LANDMARK = re.compile(
 _DEFINITION = re.compile(r"(?:async[ \t]+)?def[ \t]|class[ \t]")
 _CLASS_HEADER = re.compile(r"class[ \t]+\w+[ \t]*(?:\((?:[\w., \t\n]|=)*\))?[ \t]*:")
 _FUNCTION_NAME = re.compile(r"(?:async[ \t]+)?def[ \t]+(?P<name>\w+)")
-_CONSTRUCTED = re.compile(r"\.?[A-Z]\w*\(")
+_CONSTRUCTED = re.compile(r"[A-Z]\w*\(")
 _PREFIX = re.compile(r"[A-Za-z_][\w.]*$")
 _LONGEST_PREFIX = 80
 
@@ -116,12 +116,12 @@ def parts_of(text: str, block: Block) -> Parts:
 
 
 def _with_prefix(name: str, text: str, block: Block) -> str:
-    """`.Linear(` as `nn.Linear`, the way that it is first written in the block; `Linear(` as `Linear`."""
-    if name[0] != ".":
-        return name[:-1]
+    """`Linear(` as `nn.Linear`, if it is first written so in the block."""
     position = text.find(name, block.start, block.end)
+    if text[position - 1] != ".":
+        return name[:-1]
     prefix = _PREFIX.search(text, max(block.start, position - _LONGEST_PREFIX), position)
-    return f"{prefix[0]}{name[:-1]}" if prefix else name[1:-1]
+    return f"{prefix[0]}{name[:-1]}" if prefix else name[:-1]
 
 
 def skeleton(

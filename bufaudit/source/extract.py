@@ -85,7 +85,9 @@ class _Extraction:
         self._text = text
         self._lines = split_lines(text)
         self._parts = parts
-        self._offsets = [0, *accumulate(len(line) + 1 for line in self._lines)]
+        # The offset of each line, less the newlines before it.
+        self._lengths = [0, *accumulate(map(len, self._lines))]
+        self._present: dict[tuple[str, ...], tuple[str, ...]] = {}
         self._places = Places(self._lines)
         self._imports: list[Import] = []
         self._stars: list[str] = []
@@ -244,21 +246,22 @@ class _Extraction:
         functions = read_function(code, None, name="<module>", class_name=None, attribute_types={}, places=self._places)
         return tuple(function for function in functions if function.name == "<module>")
 
-    def _mentions(self, node: ast.stmt, words: Sequence[str]) -> bool:
+    def _mentions(self, node: ast.stmt, words: tuple[str, ...]) -> bool:
+        if words not in self._present:
+            self._present[words] = tuple(word for word in words if word in self._text)
         start, end = self._extent(node)
-        return any(self._text.find(word, start, end) >= 0 for word in words)
+        return any(self._text.find(word, start, end) >= 0 for word in self._present[words])
 
     def _extent(self, node: ast.stmt) -> tuple[int, int]:
         """The offsets of the first line of a statement and of what follows its last."""
-        return self._offsets[node.lineno - 1], self._offsets[node.end_lineno or node.lineno]
+        first, last = node.lineno - 1, node.end_lineno or node.lineno
+        return self._lengths[first] + first, self._lengths[last] + last
 
     def _words(self) -> frozenset[str]:
         """What the whole file says that it knows of, asked only where something happens to state."""
         if not self._functions:
             return frozenset()
-        found = set()
-        if any(part in self._text for part in vocabulary.STATISTICS_PARTS):
-            found = {match[0].lower() for match in vocabulary.STATISTICS_WORDS.finditer(self._text)}
+        found = vocabulary.statistics_in(self._text)
         if "buffers" in self._text:
             found.add("buffers")
         found |= {word for word in vocabulary.RANK_SYNC if word in self._text}

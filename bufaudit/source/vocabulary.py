@@ -162,15 +162,14 @@ ADAPTER = re.compile(
 SHARDED = re.compile(
     r"^(DTensor|ShardedTensor|FlatParameter|_?is_dtensor|is_sharded|ds_id|ds_tensor|ds_status|is_zero_param|has_ds\w*)$"
 )
-#: Parts of identifiers, in lower case, that speak of BatchNorm's statistics.
+#: BatchNorm's statistics.
 STATISTICS = frozenset({"running_mean", "running_var", "num_batches_tracked"})
-STATISTICS_WORDS = re.compile(
-    r"running_(mean(?!_std)|var\b|var_|stats)|num_batches_tracked|batch_?norm_?stat|(^|_)bn_stat|bn_update|update_bn|"
-    r"precise_bn|calibrate_bn|copy_bn|bn_params",
-    re.IGNORECASE,
-)
-#: One of these is in every text in which `STATISTICS_WORDS` are found, unless its capitals are unusual.
-STATISTICS_PARTS = ("running_", "num_batches_tracked", "norm_stat", "normstat", "bn_", "_bn", "NormStat", "BN_")
+#: Parts of identifiers, in lower case, that speak of them; `running_mean_std` is that of observations.
+STATISTICS_WORDS = (
+    "running_mean", "running_var", "running_stats", "num_batches_tracked", "batch_norm_stat", "batchnorm_stat",
+    "bn_stat", "bn_update", "update_bn", "precise_bn", "calibrate_bn", "copy_bn", "bn_params",
+)  # fmt: skip
+_OTHER_STATISTICS = "running_mean_std"
 #: Identifiers of functions that do something about a module's buffers, rather than keep experience or bytes.
 BUFFER_FUNCTION = re.compile(
     r"buffers|(copy|sync|broadcast|update|load|save|restore|move|set|average|get|apply|handle)_?(module_?)?buffer",
@@ -212,7 +211,13 @@ STATE_CONTAINER = re.compile(
 
 def speaks_of_statistics(word: str) -> bool:
     """Whether an identifier or string names BatchNorm's statistics."""
-    return STATISTICS_WORDS.search(word) is not None
+    return bool(statistics_in(word))
+
+
+def statistics_in(text: str) -> set[str]:
+    """Those of `STATISTICS_WORDS` that a text holds."""
+    text = text.lower().replace(_OTHER_STATISTICS, "")
+    return {word for word in STATISTICS_WORDS if word in text}
 
 
 def handles_buffers(word: str) -> bool:

@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 
 def test_the_exact_line() -> None:
     assert render(scan(FINDING), statistics=False) == (
-        "src/model.py:12:24: BUF101 checkpoint values reach parameters only; "
-        "buffers keep their initial value\n"
+        "src/model.py:12:24: BUF101 checkpoint values reach parameters only; buffers keep their initial value\n"
     )
 
 

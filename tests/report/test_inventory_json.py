@@ -52,7 +52,5 @@ def _registration(record: dict[str, Any]) -> Registration:
 
 def _in_utf8(registration: Registration) -> Registration:
     values = ((name, getattr(registration, name)) for name in Registration.__slots__)
-    escaped: dict[str, Any] = {
-        name: encodable(value) if isinstance(value, str) else value for name, value in values
-    }
+    escaped: dict[str, Any] = {name: encodable(value) if isinstance(value, str) else value for name, value in values}
     return Registration(**escaped)

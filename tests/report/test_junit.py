@@ -35,8 +35,7 @@ def test_a_finding_is_a_failed_case() -> None:
     assert (failure.tag, failure.get("type")) == ("failure", "BUF101")
     assert failure.get("message") == RELATED.message
     assert failure.text == (
-        f"src/model.py:12:24: error, high confidence: {RELATED.message}\n"
-        "src/norm.py:3: `scale` is registered here"
+        f"src/model.py:12:24: error, high confidence: {RELATED.message}\nsrc/norm.py:3: `scale` is registered here"
     )
 
 

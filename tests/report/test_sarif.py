@@ -147,9 +147,7 @@ def test_tool_and_run() -> None:
     assert run["invocations"] == [
         {
             "executionSuccessful": True,
-            "toolExecutionNotifications": [
-                {"level": "warning", "message": {"text": "baseline entry matches nothing"}}
-            ],
+            "toolExecutionNotifications": [{"level": "warning", "message": {"text": "baseline entry matches nothing"}}],
         }
     ]
 

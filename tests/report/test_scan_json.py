@@ -54,9 +54,7 @@ def test_statistics_are_added_to_the_summary() -> None:
 @given(scans)
 def test_findings_survive_the_round_trip(result: ScanResult) -> None:
     document = json.loads(render(result, statistics=False))
-    assert [_finding(record) for record in document["findings"]] == [
-        _in_utf8(finding) for finding in result.findings
-    ]
+    assert [_finding(record) for record in document["findings"]] == [_in_utf8(finding) for finding in result.findings]
     assert document["summary"] == {
         "files": result.files,
         "findings": len(result.findings),

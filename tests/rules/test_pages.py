@@ -69,9 +69,7 @@ def test_unreadable_example_is_reported(tmp_path: Path) -> None:
     path.write_text(example[1], "utf-8")
     found = bufaudit.scan([path], select=["BUF000"], cache=False).findings
     last = len(example[1].splitlines())
-    assert [(finding.code, finding.line, finding.severity) for finding in found] == [
-        ("BUF000", last, "error")
-    ]
+    assert [(finding.code, finding.line, finding.severity) for finding in found] == [("BUF000", last, "error")]
 
 
 @each_block
