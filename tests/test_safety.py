@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import bufaudit
-from bufaudit.codec import encode
+from bufaudit.codec import to_json
 from bufaudit.source.cache import Entry, FactsCache, content_key
 from bufaudit.source.reading import facts_of
 from bufaudit.version import build_id
@@ -234,7 +234,7 @@ def header() -> bytes:
 def forge(folder: Path, path: Path, facts: bytes, **fields: object) -> None:
     """A cache whose one entry has a valid checksum and speaks of the file as it is."""
     cache = FactsCache(folder, build_id())
-    entry = {"stamp": None, "content": content_key(path.read_bytes()), "plain": False, "facts": facts, **fields}
+    entry = {"stamp": None, "content": content_key(path.read_bytes()), "plain": False, "whole": True, "facts": facts, **fields}
     cache.add(os.fspath(path), Entry(**entry))  # type: ignore[arg-type]
     cache.save()
 
@@ -317,10 +317,9 @@ class TestCache:
     def test_facts_that_point_nowhere(self, project: Path, folder: Path, position: int) -> None:
         """Of the right types, and still no facts that reading a file could give."""
         path = project / "model.py"
-        facts = encode(facts_of(path.read_bytes()))
-        written = json.dumps(facts)
+        written = to_json(facts_of(path.read_bytes())).decode()
         assert '"write"' in written
-        forged = re.sub(r'(\["write", \[[\d, ]*\], )\[[\d, ]+\]', rf"\g<1>[{position}]", written)
+        forged = re.sub(r'(\["write",\[[\d,]*\],)\[[\d,]+\]', rf"\g<1>[{position}]", written)
         assert forged != written
         forge(folder, path, forged.encode())
         assert scanned(project) == [("model.py", 2)]
@@ -332,7 +331,7 @@ class TestCache:
         for line in (-(10**9), 0, 10**18):
             walks = tuple(replace(walk, place=replace(walk.place, line=line)) for walk in function.walks)
             forged = replace(facts, functions=(replace(function, walks=walks),))
-            forge(folder, path, json.dumps(encode(forged)).encode())
+            forge(folder, path, to_json(forged))
             (finding,) = bufaudit.scan([path]).findings
             assert finding.excerpt == ""
 
@@ -342,7 +341,7 @@ class TestCache:
         before = secret.stat()
         for path in (secret, project / ".." / "secret.py", tmp_path):
             cache = FactsCache(folder, build_id())
-            cache.add(os.fspath(path), Entry((1, 1, 1, 1), "0" * 32, False, b"null"))
+            cache.add(os.fspath(path), Entry((1, 1, 1, 1), "0" * 32, False, True, b"null"))
             cache.save()
         assert [path for path, _ in scanned(project)] == ["model.py"]
         assert secret.stat().st_mtime_ns == before.st_mtime_ns
