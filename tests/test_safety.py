@@ -234,7 +234,8 @@ def header() -> bytes:
 def forge(folder: Path, path: Path, facts: bytes, **fields: object) -> None:
     """A cache whose one entry has a valid checksum and speaks of the file as it is."""
     cache = FactsCache(folder, build_id())
-    entry = {"stamp": None, "content": content_key(path.read_bytes()), "plain": False, "whole": True, "facts": facts, **fields}
+    content = content_key(path.read_bytes())
+    entry = {"stamp": None, "content": content, "plain": False, "whole": True, "facts": facts, **fields}
     cache.add(os.fspath(path), Entry(**entry))  # type: ignore[arg-type]
     cache.save()
 
