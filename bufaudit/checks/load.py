@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from bufaudit.checks.context import FunctionView, Subject
-    from bufaudit.source.facts import Call, Effect, Walk
+    from bufaudit.source.facts import Call, Effect, Place, Walk
 
 _INITIALISER_NAME = re.compile(r"init_weights|reset_parameters|_init_")
 _OPTIMIZER = re.compile(
@@ -30,6 +30,8 @@ _PARTIAL_LOAD = re.compile(
     r"student|extra|delta|quant|legacy",
     re.IGNORECASE,
 )
+_WRITER = re.compile(r"load|copy|set|assign|update|write|replace", re.IGNORECASE)
+_NO_WRITER = re.compile(r"setattr|offset|settings|dataset|subset|reset|upload|offload")
 _LOADING_STATE = re.compile(r"(?<!off)(?<!un)load|restor|resum|missing|checkpoint|ckpt|import", re.IGNORECASE)
 _MISSING = re.compile(r"missing|not_(loaded|found|in)|un(loaded|matched|initiali[sz]ed)|absent", re.IGNORECASE)
 _SETTER = re.compile(r"set_\w*(tensor|param|attr|module|weight)|assign|replace_\w*(tensor|param)|register_parameter")
@@ -56,9 +58,9 @@ def _params_only_load(view: FunctionView) -> Iterator[Problem]:
     for effect in view.effects("write", "pass", on="parameters"):
         if "saved" not in view.source_kinds(effect) or effect.guards & PARTIAL:
             continue
-        if effect.kind == "pass" and not _writes_argument(effect):
-            continue
         walk = view.first_walk(effect, "parameters")
+        if effect.kind == "pass" and not _writes_argument(effect, walk):
+            continue
         looked_up = _looked_up(view, effect)
         reach = view.reach(walk)
         if reach.none:
@@ -77,12 +79,17 @@ def _params_only_load(view: FunctionView) -> Iterator[Problem]:
         yield view.problem("BUF101", confidence, walk.place, text, registered_here(reach))
 
 
-def _writes_argument(effect: Effect) -> bool:
+def _writes_argument(effect: Effect, walk: Walk) -> bool:
     """Whether a call that gets a parameter and a checkpoint entry is one that puts the second into the first."""
     name = last_name(effect.target)
-    return bool(re.search(r"load|copy|set|assign|update|write|replace", name, re.IGNORECASE)) and not re.search(
-        r"setattr|offset|settings|dataset|subset|reset", name
-    )
+    if "whole" in effect.origins and not _lies_in(walk.place, effect.place):
+        return False
+    return bool(_WRITER.search(name)) and not _NO_WRITER.search(name)
+
+
+def _lies_in(inner: Place, outer: Place) -> bool:
+    starts_after = (outer.line, outer.column) <= (inner.line, inner.column)
+    return starts_after and (inner.end_line, inner.end_column) <= (outer.end_line, outer.end_column)
 
 
 def _looked_up(view: FunctionView, effect: Effect) -> bool:

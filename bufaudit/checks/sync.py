@@ -38,7 +38,7 @@ def check(subject: Subject) -> Iterator[Problem]:
         reported = set()
         for effect in view.effects("pass", on="parameters"):
             walk = view.first_walk(effect, "parameters")
-            if walk.place in reported or not _is_sent(effect) or effect.guards & PARTIAL:
+            if walk.place in reported or not _is_sent(effect) or effect.guards & (PARTIAL | {"sharded"}):
                 continue
             if "saved" in view.kinds(effect) or "gradient" in effect.origins or _speaks_of_adapters(view):
                 continue

@@ -60,6 +60,7 @@ Origin = Literal[
     "parameter",  # wrapped in nn.Parameter
     "gradient",
     "keyed",  # stored under the tensor's name
+    "whole",  # a container of tensors, given as it is
     "meta",  # a tensor on the meta device
 ]
 

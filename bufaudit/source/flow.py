@@ -547,7 +547,8 @@ class _Reader:
             result = _fresh_iterable(item)
         if result.fresh and self._guards[depth:]:
             self._effect_on_filtered(result, node)
-            result = replace(result, fresh=False)
+            filters: frozenset[Guard] = frozenset().union(*self._guards[depth:])
+            result = values.filtered(replace(result, fresh=False), filters)
         del self._guards[depth:]
         self.names = before
         return result
@@ -755,8 +756,7 @@ class _Reader:
         passed = values.union(*(found for found in map(values.tensors_in, everything) if found.kind == "tensor"))
         named = values.union(*(value for value in everything if value.kind == "name"))
         if passed.kind == "tensor" or named.kind == "name":
-            direct = any(value.kind == "tensor" for value in everything)
-            return self._pass(node, callee, passed, named, direct=direct)
+            return self._pass(node, callee, passed, named, [value for value in everything if value.kind == "tensor"])
         if method in _MODULE_WRAPPERS and first != NOTHING:
             return first
         return NOTHING
@@ -774,15 +774,20 @@ class _Reader:
         origins: frozenset[Origin] = held.origins if asked else held.origins | {"parameter"}
         return replace(held, alias=False, origins=origins)
 
-    def _pass(self, node: ast.Call, callee: str, passed: Value, named: Value, *, direct: bool) -> Value:
-        """A call that is given tensors or names; with both, what it gives is of the kind that it is given itself."""
+    def _pass(self, node: ast.Call, callee: str, passed: Value, named: Value, direct: list[Value]) -> Value:
+        """A call that is given tensors, `direct` or in containers, or names.
+
+        With both, what it gives is of the kind that it is given itself.
+        """
         subject = passed if passed.kind == "tensor" else replace(named, kind="tensor")
         origins = _under_name(passed, named).origins
         texts = [source_text(argument) for argument in [*node.args, *(k.value for k in node.keywords)]]
         if any(text in ("'meta'", "torch.device('meta')") for text in texts):
             origins |= {"meta"}
+        if not any("parameters" in self._kinds(value) for value in direct):
+            origins |= {"whole"}
         self._effect("pass", node, subject, replace(passed, origins=origins), callee)
-        if last_name(callee)[:1].isupper():
+        if last_name(callee)[:1].isupper() or vocabulary.GIVES_NO_TENSOR.search(last_name(callee)):
             return NOTHING
         if named.kind == "name" and not direct:
             return named
@@ -884,7 +889,7 @@ class _Reader:
                 sources=tuple(sorted(value.walks)),
                 target=target,
                 origins=origins,
-                guards=self._current_guards(),
+                guards=self._current_guards() | on.filters | value.filters,
             )
         )
 

@@ -6,21 +6,23 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from bufaudit.source.facts import Origin
+    from bufaudit.source.facts import Guard, Origin
 
 Kind = Literal["other", "tensor", "name", "iterable", "map", "tuple"]
 
 _NONE: frozenset[int] = frozenset()
 _NO_ORIGINS: frozenset[Origin] = frozenset()
+_NO_GUARDS: frozenset[Guard] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class Value:
     """The value of an expression.
 
-    `walks` are the walks whose state it holds. A tensor that is an `alias` shares the memory of the state
-    itself. What iterating over an iterable gives is `item`; a tuple has `elements`. A `fresh` iterable or map
-    was built here, it is not the module's own. `type_name` is the class that the expression constructs.
+    `walks` are the walks whose state it holds. A tensor that is an `alias` shares the memory of the state itself.
+    What iterating over an iterable gives is `item`; a tuple has `elements`. A `fresh` iterable or map was built here,
+    it is not the module's own. `type_name` is the class that the expression constructs, `filters` what decided which
+    of a walk's tensors came here.
     """
 
     kind: Kind = "other"
@@ -31,6 +33,7 @@ class Value:
     item: Value | None = None
     elements: tuple[Value, ...] = ()
     type_name: str | None = None
+    filters: frozenset[Guard] = _NO_GUARDS
 
 
 NOTHING = Value()
@@ -87,6 +90,17 @@ def union(*values: Value) -> Value:
         if same_shape
         else strongest.elements,
         type_name=types.pop() if len(types) == 1 else None,
+        filters=_NO_GUARDS.union(*(value.filters for value in present)),
+    )
+
+
+def filtered(value: Value, filters: frozenset[Guard]) -> Value:
+    """A value that only some tensors of its walks reach."""
+    return replace(
+        value,
+        filters=value.filters | filters,
+        item=None if value.item is None else filtered(value.item, filters),
+        elements=tuple(filtered(element, filters) for element in value.elements),
     )
 
 

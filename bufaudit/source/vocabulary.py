@@ -109,10 +109,15 @@ NO_TENSOR = frozenset(
         "requires_grad_", "data_ptr", "element_size", "is_floating_point", "is_contiguous", "is_cuda",
         "is_leaf", "register_hook", "register_post_accumulate_grad_hook", "stride", "storage_offset",
         "is_meta", "is_sparse", "norm", "abs", "sum", "mean", "std", "isnan", "isinf", "any", "all", "item",
-        "min", "max", "var", "tolist", "square", "pow", "is_complex", "nbytes", "grad_fn", "backward",
-        "retain_grad", "layout", "allclose", "equal", "eq",
+        "min", "max", "var", "tolist", "square", "pow", "is_complex", "nbytes", "get", "items", "keys",
+        "values", "grad_fn", "backward", "retain_grad", "layout", "allclose", "equal", "eq",
     }
 )  # fmt: skip
+#: Functions that tell something of a tensor rather than give it on.
+GIVES_NO_TENSOR = re.compile(
+    r"meta(data)?$|info$|spec$|shape|(^|_)(is|has|should|needs)_|rank|group|names?$|count|numel|size|hash|config|kwargs|key$",
+    re.IGNORECASE,
+)
 GRADIENTS = frozenset({"grad", "main_grad", "grad_fn", "_grad", "grad_sample", "acc_grad"})
 
 COLLECTIVES = frozenset(
