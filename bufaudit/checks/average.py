@@ -40,8 +40,6 @@ def _is_carried(view: FunctionView) -> bool:
     """Whether buffers follow: in this function, in another of its class, or by a BatchNorm pass in the file."""
     if view.buffers_are_carried():
         return True
-    if any(call.callee.endswith("load_state_dict") for call in view.function.calls):
-        return True
     if view.function.class_name is not None and any(sibling.buffers_are_carried() for sibling in view.siblings()):
         return True
     return any(vocabulary.speaks_of_statistics(word) for word in view.subject.facts.words)
@@ -49,7 +47,7 @@ def _is_carried(view: FunctionView) -> bool:
 
 def _mixed_in_loop(view: FunctionView) -> Iterator[Problem]:
     """`zip(a.parameters(), b.parameters())` in whose body one is written from the other."""
-    reported = set()
+    reported: list[set[str]] = []
     for effect in view.effects("write", on="parameters"):
         written = set(effect.walks)
         others = [w for i, w in enumerate(view.function.walks) if i in effect.sources and i not in written]
@@ -57,9 +55,9 @@ def _mixed_in_loop(view: FunctionView) -> Iterator[Problem]:
             continue
         into = view.first_walk(effect, "parameters")
         source = next((w for w in others if w.kind == "parameters" and w.receiver != into.receiver), None)
-        if source is None or into.place in reported:
+        if source is None or {into.receiver, source.receiver} in reported:
             continue
-        reported.add(into.place)
+        reported.append({into.receiver, source.receiver})
         yield from _problem(view, into, source, min(into.place, source.place, key=lambda p: (-p.line, p.column)))
 
 
@@ -75,6 +73,8 @@ def _mixed_by_call(view: FunctionView) -> Iterator[Problem]:
 
 
 def _problem(view: FunctionView, one: Walk, other: Walk, place: Place) -> Iterator[Problem]:
+    if view.loads_state_of(one) or view.loads_state_of(other):
+        return
     reaches = (view.reach(one), view.reach(other))
     if any(reach.none for reach in reaches):
         return

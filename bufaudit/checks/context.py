@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from bufaudit.results import Confidence
     from bufaudit.source.facts import Effect, FileFacts, Function, Guard, Place, StateKind, Walk
 
+_WHOLE_LOADS = frozenset({"load_state_dict", "set_model_state_dict"})
 _ONLY_PARAMETERS = re.compile(r"only_?param|params?_?only", re.IGNORECASE)
 #: Buffers named in a message; more would not help.
 _MOST_NAMES = 3
@@ -106,6 +107,15 @@ class FunctionView:
             vocabulary.handles_buffers(word) or vocabulary.speaks_of_statistics(word) for word in self.function.words
         )
 
+    def loads_state_of(self, walk: Walk) -> bool:
+        """Whether the function also loads a whole state dict into the walked module."""
+        return any(
+            last_name(call.callee) in _WHOLE_LOADS
+            and _same_module(walk.receiver, call.callee.rpartition(".")[0] or call.arguments[0])
+            for call in self.function.calls
+            if "." in call.callee or call.arguments
+        )
+
     def siblings(self) -> Iterator[FunctionView]:
         """The other functions of the same class, or of the file where there is no class."""
         for view in self.subject.functions():
@@ -127,6 +137,11 @@ class FunctionView:
         return Problem(code, confidence, place, message, self.function.name, notes)
 
 
+def _same_module(one: str, other: str) -> bool:
+    """Whether two expressions may be the same module: the same, or one a part or wrapper of the other."""
+    return one == other or one.startswith(f"{other}.") or other.startswith(f"{one}.")
+
+
 def registered_here(reach: Reach) -> tuple[Note, ...]:
     """Where the first few buffers of a tree are registered."""
     return tuple(
@@ -136,12 +151,14 @@ def registered_here(reach: Reach) -> tuple[Note, ...]:
 
 
 def what_is_lost(reach: Reach) -> str:
-    """The state that a tree is known to hold besides parameters, in words; "its buffers" where nothing is known."""
-    names = [f"`{found.fact.name}`" for found in reach.registrations[:_MOST_NAMES]]
+    """The state that a tree is known to hold besides parameters, in words that say so where nothing is known."""
+    named = [found.fact.name for found in reach.registrations if found.fact.name != "{}"]
+    names = [f"`{name}`" for name in dict.fromkeys(named)]
+    rest = len(names) - _MOST_NAMES
+    names = names[:_MOST_NAMES]
     names += [f"the running statistics of `{layer}`" for layer in reach.stateful_layers[:1]]
     if not names:
-        return "its buffers"
-    rest = len(reach.registrations) - _MOST_NAMES
+        return "any buffer that it has"
     return ", ".join(names) + (f" and {rest} more" if rest > 0 else "")
 
 

@@ -53,13 +53,13 @@ def check(subject: Subject) -> Iterator[Problem]:
 
 def _params_only_load(view: FunctionView) -> Iterator[Problem]:
     """A walk over parameters into which checkpoint entries go, by writing or by a lookup under their names."""
-    if view.buffers_are_carried() or _loads_whole_state(view):
+    if view.buffers_are_carried():
         return
     for effect in view.effects("write", "pass", on="parameters"):
         if "saved" not in view.source_kinds(effect) or effect.guards & PARTIAL:
             continue
         walk = view.first_walk(effect, "parameters")
-        if effect.kind == "pass" and not _writes_argument(effect, walk):
+        if view.loads_state_of(walk) or (effect.kind == "pass" and not _writes_argument(effect, walk)):
             continue
         looked_up = _looked_up(view, effect)
         reach = view.reach(walk)
@@ -75,7 +75,9 @@ def _params_only_load(view: FunctionView) -> Iterator[Problem]:
                 f"checkpoint values are copied into the parameters of `{walk.receiver}` only, "
                 f"never into {what_is_lost(reach)}: what is left out keeps its initial value"
             )
-        confidence = confidence_of(walk, reach, "medium" if _LOADING.search(view.function.name) else "low")
+        own_lookup = looked_up and walk.receiver.partition(".")[0] == "self"
+        unsure = own_lookup or not _LOADING.search(view.function.name)
+        confidence = confidence_of(walk, reach, "low" if unsure else "medium")
         yield view.problem("BUF101", confidence, walk.place, text, registered_here(reach))
 
 
@@ -94,13 +96,6 @@ def _lies_in(inner: Place, outer: Place) -> bool:
 
 def _looked_up(view: FunctionView, effect: Effect) -> bool:
     return any(other.kind == "lookup" and set(other.walks) & set(effect.walks) for other in view.function.effects)
-
-
-def _loads_whole_state(view: FunctionView) -> bool:
-    return any(
-        last_name(call.callee) in ("load_state_dict", "set_model_state_dict") and not _OPTIMIZER.search(call.callee)
-        for call in view.function.calls
-    )
 
 
 def _gathered_parameters_only(view: FunctionView) -> Iterator[Problem]:

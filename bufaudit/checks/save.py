@@ -73,6 +73,10 @@ def _is_saved_state(view: FunctionView, effect: Effect) -> bool:
         return bool(_SAVING.search(view.title)) and bool(_COPIES & effect.origins)
     if _STRONG_CONTAINER.search(container):
         return True
+    if container in vocabulary.SAVERS:
+        return True
+    if effect.target.startswith("self.") and not _SAVING.search(view.title):
+        return False
     named = vocabulary.STATE_CONTAINER.search(container) or _SAVING.search(view.title)
     return bool(named) and bool(_COPIES & effect.origins) and bool(_SAVING.search(view.promise))
 

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 _DTYPE = re.compile(r"dtype|torch\.(float|bfloat|half|double|int|long|bool)")
 _LONGEST_DOC = 1000
 _LONGEST_WORD = 60
-_SAVERS = frozenset({"save", "save_file", "save_model", "save_pretrained", "dcp_save", "async_save", "xser_save"})
 _LOADS = frozenset(
     {
         "load_state_dict",
@@ -745,6 +744,9 @@ class _Reader:
             return NOTHING
         if method.endswith("_like"):
             return NOTHING
+        if method in vocabulary.SAVERS and first.kind in ("map", "iterable"):
+            self._save(node, callee, first)
+            return NOTHING
         if method == "Parameter" and first != NOTHING:
             return self._wrap_in_parameter(values.tensors_in(first))
         if method in _GROWERS and isinstance(node.func, ast.Attribute):
@@ -765,6 +767,12 @@ class _Reader:
         """`torch._foreach_mul_(tensors, …)` and the like write every tensor of their first argument."""
         value = replace(values.union(*map(values.tensors_in, arguments[1:])), kind="tensor")
         self._effect("write", node, values.tensors_in(arguments[0]), _mixed(value), method)
+
+    def _save(self, node: ast.Call, callee: str, saved: Value) -> None:
+        """A container of tensors that is written to a file: what it holds by name is stored under that name."""
+        held = values.filtered(values.tensors_in(saved), saved.filters)
+        if held.kind == "tensor":
+            self._effect("store", node, held, replace(held, origins=held.origins | {"keyed"}), callee)
 
     def _wrap_in_parameter(self, held: Value) -> Value:
         """What `nn.Parameter` gives; where the code asks first whether it was a parameter, it may be either."""
@@ -835,7 +843,7 @@ class _Reader:
             or method in vocabulary.COLLECTIVES
             or method in vocabulary.RANK_SYNC
             or method in vocabulary.BARRIERS
-            or (method in _SAVERS and any(argument.walks for argument in arguments))
+            or (method in vocabulary.SAVERS and any(argument.walks for argument in arguments))
             or (vocabulary.ENGINE_SYNC.search(callee) and any(argument.walks for argument in arguments))
         ):
             return

@@ -129,6 +129,8 @@ COLLECTIVES = frozenset(
         "sync_tensor",
     }
 )  # fmt: skip
+#: Calls that write what they are given to a file.
+SAVERS = frozenset({"save", "save_file", "save_model", "save_pretrained", "dcp_save", "async_save", "xser_save"})
 #: Calls by which ranks wait for each other.
 BARRIERS = frozenset({"barrier", "wait_for_everyone", "monitored_barrier"})
 #: Calls that hand tensors to another process or engine: RPC, IPC handles, an inference engine's weight update.
