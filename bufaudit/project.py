@@ -268,17 +268,26 @@ class Project:
             return _module_file(folder, parts)
         if not parts:
             return None
-        for root in (*self._package_roots(folder), *self._roots):
+        for root in (*self._package_roots(folder, parts[0]), *self._roots):
             found = _module_file(root, parts)
             if found is not None:
                 return found
         return None
 
-    def _package_roots(self, folder: str) -> Iterator[str]:
-        """The folder that holds the package that a folder lies in; the folder itself where it is no package."""
-        while os.path.isfile(os.path.join(folder, "__init__.py")):
-            folder = os.path.dirname(folder)
-        yield folder
+    def _package_roots(self, folder: str, package: str) -> Iterator[str]:
+        """The folder that holds the package that a folder lies in, and those above that hold one named `package`.
+
+        The folder itself is meant where it is no package. Those above are for namespace packages, which have no
+        `__init__.py` to tell where they start.
+        """
+        top = folder
+        while os.path.isfile(os.path.join(top, "__init__.py")):
+            top = os.path.dirname(top)
+        yield top
+        while (above := os.path.dirname(folder)) != folder:
+            if os.path.basename(folder) == package:
+                yield above
+            folder = above
 
 
 def _holds_state(fact: RegistrationFact) -> bool:

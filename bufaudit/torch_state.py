@@ -59,4 +59,7 @@ LAYERS = frozenset(
     }
 )  # fmt: skip
 #: Base classes that register nothing of their own.
-PLAIN_BASES = LAYERS | {"object", "ABC", "Generic", "Protocol", "ConfigMixin", "PyTorchModelHubMixin"}
+PLAIN_BASES = LAYERS | {
+    "list", "dict", "tuple", "set", "str", "int", "float", "Enum", "IntEnum", "StrEnum", "Exception", "NamedTuple",
+    "TypedDict", "OrderedDict", "object", "ABC", "Generic", "Protocol", "ConfigMixin", "PyTorchModelHubMixin",
+}  # fmt: skip

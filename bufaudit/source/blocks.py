@@ -34,10 +34,13 @@ _PREFIX = re.compile(r"[A-Za-z_][\w.]*$")
 _LONGEST_PREFIX = 80
 
 
-_GIVEN = re.compile(
-    r"self\.\w+ = (?:(?:\w+\.)*(?:make|build|create|construct)_\w*\(|(?:\w+_)?(?:backbone|encoder|decoder|body|trunk|"
-    r"net|network|model|module|extractor|representation|policy|actor|critic)\n)"
-)
+#: A module that a factory makes; one that makes layers is told their class.
+_MADE = re.compile(r"self\.\w+\s*=\s*(?:\w+\.)*(?:make|build|create|construct)_(?!layers\b)\w*\(")
+#: Something that the constructor is given; a module if it is then called.
+_GIVEN = re.compile(r"^[ \t]*self\.(\w+)[ \t]*(?::[^=\n]*)?=[ \t]*\w+[ \t]*$", re.MULTILINE)
+#: Given and called, and yet without state of their own.
+_FUNCTION = re.compile(r"act|fn|func|loss|drop|criterion|callback|hook|init|transform|token|logger|rng|sampler|dist")
+_STATELESS = "track_running_stats=False"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,19 +111,50 @@ def _end_of_string(text: str, quotes: str, position: int) -> int:
     return len(text)
 
 
-def parts_of(text: str, block: Block) -> Parts:
-    """What the objects of a class are made of, read off its words alone."""
-    names = set(_CONSTRUCTED.findall(text, block.start, block.end))
-    children = {_with_prefix(name, text, block) for name in names}
-    return Parts(tuple(sorted(children)), _GIVEN.search(text, block.start, block.end) is not None)
+def code_of(text: str) -> str:
+    """`text` with spaces in place of comments and strings, so that every offset stays."""
+    pieces = []
+    copied = position = 0
+    while (match := _LANDMARK.search(text, position)) is not None:
+        position = match.end()
+        if match[0] in _TRIPLE_QUOTES:
+            position = _end_of_string(text, match[0], position)
+        elif match[0][0] == "\n":
+            position -= 1
+            continue
+        pieces += [text[copied : match.start()], " " * (position - match.start())]
+        copied = position
+    pieces.append(text[copied:])
+    return "".join(pieces)
 
 
-def _with_prefix(name: str, text: str, block: Block) -> str:
+def parts_of(code: str, block: Block) -> Parts:
+    """What the objects of a class are made of, read off the words of its code, as `code_of` gives it, alone."""
+    names = set(_CONSTRUCTED.findall(code, block.start, block.end))
+    if code.find(_STATELESS, block.start, block.end) >= 0:
+        names = {name for name in names if not _always_stateless(name, code, block)}
+    children = {_with_prefix(name, code, block) for name in names}
+    return Parts(tuple(sorted(children)), _is_open(code, block))
+
+
+def _always_stateless(name: str, code: str, block: Block) -> bool:
+    calls = re.findall(rf"\b{re.escape(name)}[^()]*\)", code[block.start : block.end])
+    return bool(calls) and all(_STATELESS in call for call in calls)
+
+
+def _is_open(code: str, block: Block) -> bool:
+    if _MADE.search(code, block.start, block.end):
+        return True
+    given = {name for name in _GIVEN.findall(code, block.start, block.end) if not _FUNCTION.search(name)}
+    return any(code.find(f"self.{name}(", block.start, block.end) >= 0 for name in given)
+
+
+def _with_prefix(name: str, code: str, block: Block) -> str:
     """`Linear(` as `nn.Linear`, if it is first written so in the block."""
-    position = text.find(name, block.start, block.end)
-    if text[position - 1] != ".":
+    position = code.find(name, block.start, block.end)
+    if code[position - 1] != ".":
         return name[:-1]
-    prefix = _PREFIX.search(text, max(block.start, position - _LONGEST_PREFIX), position)
+    prefix = _PREFIX.search(code, max(block.start, position - _LONGEST_PREFIX), position)
     return f"{prefix[0]}{name[:-1]}" if prefix else name[:-1]
 
 

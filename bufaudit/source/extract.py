@@ -8,7 +8,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from bufaudit.source import registrations, restores, vocabulary
-from bufaudit.source.blocks import Parts, blocks, lines_of, parts_of, skeleton
+from bufaudit.source.blocks import Parts, blocks, code_of, lines_of, parts_of, skeleton
 from bufaudit.source.facts import ClassFact, FileFacts, Import
 from bufaudit.source.flow import constructed_type, read_function
 from bufaudit.source.registrations import RegistrationReader
@@ -67,7 +67,8 @@ def _extract(text: str, *, gated: bool) -> FileFacts:
     parts = {}
     if "torch" in text or "Module" in text:
         numbered = zip(lines_of(text, definitions), definitions, strict=True)
-        parts = {line: parts_of(text, block) for line, block in numbered if text.startswith("class", block.start)}
+        code = code_of(text)
+        parts = {line: parts_of(code, block) for line, block in numbered if text.startswith("class", block.start)}
     return _Extraction(text, parts).facts(tree)
 
 
