@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypedDict, get_args
 
 from bufaudit.errors import BufauditError, printable
 from bufaudit.report import SCAN_FORMATS
@@ -70,6 +70,24 @@ class Settings:
     src: tuple[str, ...] = (".", "src")
 
 
+class Overrides(TypedDict, total=False):
+    """Fields of `Settings` to put on top of what a file says; None stands for not given."""
+
+    select: Sequence[str] | None
+    ignore: Sequence[str] | None
+    per_file_ignores: Sequence[tuple[str, Sequence[str]]] | None
+    exclude: Sequence[str] | None
+    respect_gitignore: bool | None
+    min_confidence: Confidence | None
+    baseline: Path | None
+    output_format: str | None
+    jobs: int | None
+    cache: bool | None
+    cache_dir: Path | None
+    buffer_style: BufferStyle | None
+    src: Sequence[str] | None
+
+
 def load_settings(start: Path, *, config: Path | None = None, isolated: bool = False) -> Settings:
     """The settings that hold for a file or folder.
 
@@ -98,6 +116,21 @@ def load_settings(start: Path, *, config: Path | None = None, isolated: bool = F
             if table is not None:
                 return _parsed(table, folder / _FILE, folder)
     return Settings(_root(folders))
+
+
+def settings_by_path(
+    paths: Sequence[str | os.PathLike[str]], *, config: Path | None = None, isolated: bool = False
+) -> dict[Settings, tuple[str | os.PathLike[str], ...]]:
+    """The settings that hold for each of several paths, and the paths for which they hold, in the order given."""
+    by_folder: dict[Path, Settings] = {}
+    groups: dict[Settings, tuple[str | os.PathLike[str], ...]] = {}
+    for path in paths:
+        folder = Path(path) if os.path.isdir(path) else Path(path).parent
+        if folder not in by_folder:
+            by_folder[folder] = load_settings(folder, config=config, isolated=isolated)
+        settings = by_folder[folder]
+        groups[settings] = (*groups.get(settings, ()), path)
+    return groups
 
 
 def override(settings: Settings, **given: object) -> Settings:

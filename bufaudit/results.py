@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 Severity = Literal["error", "warning", "info"]
 Confidence = Literal["high", "medium", "low"]
@@ -76,6 +79,18 @@ class ScanResult:
     def by_code(self) -> dict[str, int]:
         """How many findings each rule has, in the order of codes."""
         return dict(sorted(Counter(finding.code for finding in self.findings).items()))
+
+
+def merged(results: Sequence[ScanResult]) -> ScanResult:
+    """The outcome of several scans as one."""
+    findings = (finding for result in results for finding in result.findings)
+    return ScanResult(
+        findings=tuple(sorted(findings, key=lambda each: (each.path, each.line, each.column, each.code))),
+        files=sum(result.files for result in results),
+        suppressed=sum(result.suppressed for result in results),
+        baselined=sum(result.baselined for result in results),
+        warnings=tuple(dict.fromkeys(warning for result in results for warning in result.warnings)),
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,14 +24,15 @@ from bufaudit.source.reading import FactsStore
 from bufaudit.version import build_id
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
     from bufaudit.config import Settings
     from bufaudit.results import Finding, Registration
     from bufaudit.source.facts import FileFacts
     from bufaudit.source.text import Unreadable
 
-    Progress = Callable[[int, int], None]
+#: Called with the number of files read and the number to read.
+Progress = Callable[[int, int], None]
 
 #: Skips rather than faults of the file: a warning about the run, no finding, unless the file was named.
 _SKIPS = frozenset({"too-large", "newer-python"})
@@ -83,8 +85,8 @@ class Session:
 
     def scan(self, request: Request, progress: Progress | None) -> ScanResult:
         """Look for dropped state; see `api.scan`."""
-        known = frozenset(catalogue.rules())
-        selected = selected_codes(known, self._settings.select, self._settings.ignore)
+        known = {code: rule.name for code, rule in catalogue.rules().items()}
+        selected = selected_codes(frozenset(known), self._settings.select, self._settings.ignore)
         if not selected:
             raise NoRuleError
         discovery, contents = self._requested(request)
@@ -155,7 +157,7 @@ class Session:
             return self._settings.jobs
         return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
-    def _outcome(self, path: str, *, named: bool, known: frozenset[str], selected: frozenset[str]) -> _FileOutcome:
+    def _outcome(self, path: str, *, named: bool, known: dict[str, str], selected: frozenset[str]) -> _FileOutcome:
         facts = self._store.load(path)
         if facts is None:
             return _FileOutcome()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bufaudit.checks.context import Problem
@@ -9,7 +10,7 @@ from bufaudit.selection import closest
 from bufaudit.source.facts import Place
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from bufaudit.source.facts import FileFacts
     from bufaudit.source.suppressions import Suppression
@@ -18,25 +19,29 @@ UNUSED = "BUF001"
 
 
 def silence(
-    problems: Iterable[Problem], facts: FileFacts, known: Collection[str], selected: Collection[str]
+    problems: Iterable[Problem], facts: FileFacts, known: Mapping[str, str], selected: Collection[str]
 ) -> tuple[list[Problem], int]:
     """The problems that stand, those of ignore comments among them, and how many selected ones were silenced.
 
-    `known` are the codes of all rules, `selected` those that this run looks for: a comment for a rule that was not
-    looked for may well be needed.
+    `known` are the names of all rules by their codes; comments may use either. `selected` are the codes that this run
+    looks for: a comment for a rule that was not looked for may well be needed.
     """
+    codes = {name: code for code, name in known.items()}
+    suppressions = tuple(
+        replace(each, codes=tuple(codes.get(code, code) for code in each.codes)) for each in facts.suppressions
+    )
     kept = []
     silenced = 0
     used: set[tuple[Suppression, str]] = set()
     for problem in problems:
-        matching = [each for each in facts.suppressions if _speaks_of(each, problem)]
+        matching = [each for each in suppressions if _speaks_of(each, problem)]
         used.update((each, problem.code) for each in matching)
         if matching:
             silenced += problem.code in selected
         else:
             kept.append(problem)
-    for complaint in _complaints(facts.suppressions, used, known, selected):
-        if any(UNUSED in each.codes and _speaks_of(each, complaint) for each in facts.suppressions):
+    for complaint in _complaints(suppressions, used, known, selected):
+        if any(UNUSED in each.codes and _speaks_of(each, complaint) for each in suppressions):
             silenced += UNUSED in selected
         else:
             kept.append(complaint)

@@ -18,6 +18,8 @@ _AVERAGE_NAME = re.compile(
     r"(^|[_.])ema|ema($|[_.])|EMA|[Pp]olyak|[Aa]verag|[Tt]arget|[Mm]omentum|[Tt]eacher|shadow|swa($|_)|SWA|running_model|"
     r"[Ss]oft_?[Uu]pdate|fed",
 )
+#: Where two models are built, one starts as the other: their buffers are as fresh.
+_BUILDING = re.compile(r"^__init__$|^_?(init|build|setup|configure|create|make)(_|$)")
 _BUFFER_NAME = re.compile(r"buffer", re.IGNORECASE)
 _OTHER_PURPOSE = re.compile(
     r"test|check|assert|compare|equal|distance|diff|grad|penalty|regulari|loss|meta_?(update|learn)|maml|inner",
@@ -56,6 +58,8 @@ def _mixed_in_loop(view: FunctionView) -> Iterator[Problem]:
         into = view.first_walk(effect, "parameters")
         source = next((w for w in others if w.kind == "parameters" and w.receiver != into.receiver), None)
         if source is None or {into.receiver, source.receiver} in reported:
+            continue
+        if _BUILDING.search(view.title) and "arithmetic" not in effect.origins:
             continue
         reported.append({into.receiver, source.receiver})
         yield from _problem(view, into, source, min(into.place, source.place, key=lambda p: (-p.line, p.column)))

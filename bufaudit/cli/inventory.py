@@ -24,17 +24,22 @@ def command(
     config: Path | None,
     isolated: bool,
     exclude: tuple[tuple[str, ...], ...],
-    **given: Any,
+    **fields: Any,
 ) -> int:
     """List every buffer that classes below PATHS register or inherit, by default below the current folder."""
     from bufaudit.api import inventory
     from bufaudit.report import render_inventory
 
-    settings = options.settings_for(
-        paths, config=config, isolated=isolated, exclude=options.flattened(exclude), **given
-    )
     with output.progress() as progress:
-        result = inventory(paths or (".",), settings=settings, force_exclude=force_exclude, progress=progress)
+        result = inventory(
+            paths or (".",),
+            config=config,
+            isolated=isolated,
+            force_exclude=force_exclude,
+            progress=progress,
+            exclude=options.flattened(exclude),
+            **fields,
+        )
     output.warn(result.warnings)
     report = render_inventory(
         result, output_format or "table", color=output.in_color(output_file), width=output.width(output_file)

@@ -10,7 +10,7 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from bufaudit.config import Settings
+    from bufaudit.config import Overrides, Settings
 
     _TextChoice = click.Choice[str]
     _ListType = click.ParamType[tuple[str, ...]]
@@ -93,10 +93,9 @@ def _standard_output_is_none(ctx: click.Context, param: click.Parameter, path: P
     return None if path == Path("-") else path
 
 
-def settings_for(paths: tuple[str, ...], *, config: Path | None, isolated: bool, **given: Any) -> Settings:
-    """The settings of the files that `paths` name, with what the command line gives on top."""
-    from bufaudit.config import load_settings, override
+def main_settings(paths: tuple[str, ...], *, config: Path | None, isolated: bool, given: Overrides) -> Settings:
+    """The settings of the first path, with what the command line gives on top: they say how the result is shown."""
+    from bufaudit.config import override, settings_by_path
 
-    first = Path(paths[0]) if paths else Path()
-    start = first if first.is_dir() else first.parent
-    return override(load_settings(start, config=config, isolated=isolated), **given)
+    first = next(iter(settings_by_path(paths[:1] or (".",), config=config, isolated=isolated)))
+    return override(first, **given)

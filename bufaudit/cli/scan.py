@@ -49,7 +49,7 @@ def command(
     select: tuple[tuple[str, ...], ...],
     ignore: tuple[tuple[str, ...], ...],
     exclude: tuple[tuple[str, ...], ...],
-    **given: Any,
+    **fields: Any,
 ) -> int:
     """Find code that drops model state in PATHS, by default the current folder.
 
@@ -66,27 +66,28 @@ def command(
         raise click.UsageError("- reads standard input, which needs a name: add --stdin-filename PATH.")
     if stdin_filename is not None and paths not in ((), ("-",)):
         raise click.UsageError("--stdin-filename takes one file from standard input, and no other paths.")
-    settings = options.settings_for(
-        (stdin_filename,) if stdin_filename else paths,
-        config=config,
-        isolated=isolated,
-        select=options.flattened(select),
-        ignore=options.flattened(ignore),
-        exclude=options.flattened(exclude),
-        output_format=output_format,
-        **given,
-    )
+    given: Any = fields | {
+        "select": options.flattened(select),
+        "ignore": options.flattened(ignore),
+        "exclude": options.flattened(exclude),
+        "output_format": output_format,
+    }
+    named = paths if stdin_filename is None else (stdin_filename,)
+    settings = options.main_settings(named, config=config, isolated=isolated, given=given)
     if write_baseline is not None:
         settings = _without_baseline(settings)
     with output.progress() as progress:
         result = scan(
             paths or (".",),
-            settings=settings,
+            settings=settings if write_baseline is not None else None,
+            config=config,
+            isolated=isolated,
             stdin=(stdin_filename, output.read_standard_input()) if stdin_filename is not None else None,
             changed_only=changed_only,
             changed_since=base_ref,
             force_exclude=force_exclude,
             progress=progress,
+            **({} if write_baseline is not None else given),
         )
     output.warn(result.warnings)
     if write_baseline is not None:

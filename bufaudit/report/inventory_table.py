@@ -14,6 +14,7 @@ _HEADER = ("class", "name", "persistent", "value", "where")
 _VALUE = 3
 _PERSISTENT_ROOM = 24
 _LEAST_VALUE_ROOM = 16
+_CONDITION_ROOM = 40
 
 
 def render(result: InventoryResult, *, color: bool, width: int) -> str:
@@ -36,6 +37,10 @@ def _row(registration: Registration) -> tuple[str, str, str, str, str]:
     where = f"{registration.path}:{registration.line}"
     if registration.inherited_from is not None:
         where += f" (inherited from {registration.inherited_from})"
+    if registration.condition is not None:
+        where += f" (if {shorten(_one_line(registration.condition), _CONDITION_ROOM)})"
+    if registration.restored_by is not None:
+        where += f" (restored by {registration.restored_by})"
     return (
         printable(registration.class_name or "-"),
         printable(registration.name),

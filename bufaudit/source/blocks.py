@@ -34,8 +34,13 @@ _PREFIX = re.compile(r"[A-Za-z_][\w.]*$")
 _LONGEST_PREFIX = 80
 
 
-#: A module that a factory makes; one that makes layers is told their class.
-_MADE = re.compile(r"self\.\w+\s*=\s*(?:\w+\.)*(?:make|build|create|construct)_(?!layers\b)\w*\(")
+#: A module that a factory makes (one that makes layers is told their class), or that is given, by its name.
+_MADE = re.compile(
+    r"self\.\w+\s*=\s*(?:\w+\.)*(?:make|build|create|construct)_(?!layers\b)\w*\("
+    r"|self\.\w+\s*(?::[^=\n]*)?=\s*(?:\w+_)?(?:backbone|encoder|decoder|body|trunk|net|network|model|module|extractor|"
+    r"representation|policy|actor|critic)\s*(?:;|$)",
+    re.MULTILINE,
+)
 #: Something that the constructor is given; a module if it is then called.
 _GIVEN = re.compile(r"^[ \t]*self\.(\w+)[ \t]*(?::[^=\n]*)?=[ \t]*\w+[ \t]*$", re.MULTILINE)
 #: Given and called, and yet without state of their own.

@@ -350,7 +350,8 @@ class _Reader:
             self._effect("store", target, stored, _under_name(stored, key), text)
             base = text.removesuffix("[]")
             if base in self.containers and self.names.get(base, NOTHING).kind == "other":
-                self.names[base] = replace(values.mapping(stored.walks, stored.origins, alias=False), fresh=True)
+                held = replace(values.mapping(stored.walks, stored.origins, alias=False), fresh=True)
+                self.names[base] = values.filtered(held, self._current_guards())
         elif key.kind == "name" and self._kinds(key) == {"shapes"}:
             self._effect("store", target, replace(key, kind="tensor"), NOTHING, text)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 from bufaudit.source.facts import RegistrationFact
-from bufaudit.source.syntax import Definition, constant_string, dotted, name_pattern, source_text
+from bufaudit.source.syntax import Definition, constant_string, dotted, last_name, name_pattern, source_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -139,7 +139,10 @@ class RegistrationReader:
         given = {keyword.arg: keyword.value for keyword in call.keywords if keyword.arg}
         match call.func:
             case ast.Attribute(value=receiver, attr="register_buffer"):
-                arguments = dict(zip(("name", "tensor", "persistent"), call.args, strict=False)) | given
+                positional = call.args
+                if last_name(dotted(receiver)) == "Module" and positional:
+                    receiver, *positional = positional
+                arguments = dict(zip(("name", "tensor", "persistent"), positional, strict=False)) | given
                 if "name" in arguments:
                     yield from self._facts(
                         statement, call, receiver, arguments["name"], arguments.get("tensor"),
