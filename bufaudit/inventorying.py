@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
@@ -12,21 +13,39 @@ from bufaudit.results import Registration
 from bufaudit.source.syntax import last_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from bufaudit.project import FoundClass, Project
     from bufaudit.source.facts import ClassFact, FileFacts, RegistrationFact, RestoreFact
 
+ClassKey = tuple[str, str]
+
 _TRANSFORMERS_BASE = "transformers.PreTrainedModel._init_weights"
 
 
-def registrations_of(path: str, facts: FileFacts, project: Project) -> Iterator[Registration]:
+def restores_by_class(paths: Iterable[str], project: Project) -> dict[ClassKey, list[RestoreFact]]:
+    """What the initialisers in some files write, by the class of another file or their own that they ask for."""
+    found: defaultdict[ClassKey, list[RestoreFact]] = defaultdict(list)
+    for path in paths:
+        facts = project.facts(path)
+        for restore in facts.restores if facts else ():
+            asked = project.find_class(path, restore.target) if restore.target and restore.target[0] != "*" else None
+            if asked is not None:
+                found[asked.key].append(restore)
+    return dict(found)
+
+
+def registrations_of(
+    path: str, facts: FileFacts, project: Project, askers: Mapping[ClassKey, Sequence[RestoreFact]]
+) -> Iterator[Registration]:
     """Every registration of a file, then what its classes inherit.
+
+    `askers` are initialisers anywhere in the run, as `restores_by_class` gives them.
 
     The registrations of a class whose `__init__` never runs that of a base class do not come with that base.
     """
     module = project.module_name(path)
-    reader = _FileReader(path, module, facts, project)
+    reader = _FileReader(path, module, facts, project, askers)
     for fact in facts.registrations:
         yield reader.own(fact)
     for class_fact in facts.classes:
@@ -39,6 +58,7 @@ class _FileReader:
     module: str
     facts: FileFacts
     project: Project
+    askers: Mapping[ClassKey, Sequence[RestoreFact]]
 
     def own(self, fact: RegistrationFact) -> Registration:
         """A registration as it stands in this file."""
@@ -122,6 +142,10 @@ class _FileReader:
         for path in dict.fromkeys((found.path, *(member.path for member in lineage))):
             for restore in self._restores(path):
                 if restore.target is not None and _asks_for(restore.target, names) and _writes(restore, name):
+                    return restore.initialiser
+        for member in lineage:
+            for restore in self.askers.get(member.key, ()):
+                if _writes(restore, name):
                     return restore.initialiser
         return self._restored_by_transformers(found, names, name)
 

@@ -117,13 +117,14 @@ class Session:
         self._store.read_all(dict.fromkeys(files, False), self._jobs(), progress)
         found: list[Registration] = []
         warnings = list(discovery.warnings)
+        askers = inventorying.restores_by_class(files, self._project)
         for path in files:
             facts = self._store.load(path)
             if facts is None:
                 continue
             if facts.unreadable is not None:
                 warnings.append(f"{self._presenter.shown(path)} was left out: {facts.unreadable.message}")
-            found += inventorying.registrations_of(path, facts, self._project)
+            found += inventorying.registrations_of(path, facts, self._project, askers)
         self._store.save()
         relative = (replace(each, path=self._presenter.shown(each.path)) for each in found)
         return InventoryResult(inventorying.in_order(relative), len(files), tuple(warnings))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from projects import project_of
 
-from bufaudit.inventorying import in_order, registrations_of
+from bufaudit.inventorying import in_order, registrations_of, restores_by_class
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,7 +18,8 @@ def inventory(folder: Path, files: dict[str, str], name: str = "a.py") -> list[R
     sources = project_of(folder, files)
     facts = sources.project.facts(sources.path(name))
     assert facts is not None
-    return list(registrations_of(sources.path(name), facts, sources.project))
+    askers = restores_by_class([sources.path(other) for other in files], sources.project)
+    return list(registrations_of(sources.path(name), facts, sources.project, askers))
 
 
 def of_class(found: list[Registration], name: str) -> dict[str, str | None]:
