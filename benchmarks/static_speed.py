@@ -53,7 +53,8 @@ from bufaudit.project import Project  # noqa: E402
 from bufaudit.source.blocks import blocks, skeleton  # noqa: E402
 from bufaudit.source.discovery import discover  # noqa: E402
 from bufaudit.source.extract import WORDS, extract  # noqa: E402
-from bufaudit.source.reading import read_file  # noqa: E402
+from bufaudit.source.reading import FactsStore, read_file  # noqa: E402
+from bufaudit.source.restores import START  # noqa: E402
 from bufaudit.source.text import decode, parse, read_source  # noqa: E402
 
 if TYPE_CHECKING:
@@ -264,7 +265,7 @@ def phases_and_gate(tree: Path) -> tuple[list[Phase], Gate]:
     for path, text in readable.items():
         lines = text.replace("\r\n", "\n").replace("\r", "\n")
         with watch.part("blocks"):
-            source = skeleton(lines, blocks(lines), WORDS)
+            source = skeleton(lines, blocks(lines), WORDS, START)
         with watch.part("parsing"):
             parse(source)
         with watch.part("extract"):
@@ -310,7 +311,7 @@ def findings_of(facts: Mapping[str, FileFacts]) -> set[tuple[str, str, int, int]
             outside[path] = read_file(path) if os.path.isfile(path) else None
         return outside[path]
 
-    project = Project(load, ())
+    project = Project(load, FactsStore().parts, ())
     return {
         (path, problem.code, problem.place.line, problem.place.column)
         for path, known in facts.items()

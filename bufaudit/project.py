@@ -14,10 +14,11 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from bufaudit import torch_state
+from bufaudit.source.parts import Parts
 from bufaudit.source.syntax import last_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from bufaudit.source.facts import ClassFact, FileFacts, RegistrationFact
 
@@ -78,14 +79,21 @@ class Reach:
 class Project:
     """The index over the files of a project, filled as it is asked.
 
-    `load` gives the facts of a file by its path, None where there is no such file; `roots` are the folders that
-    absolute imports may start from.
+    `load` gives the facts of a file by its path, None where there is no such file, `load_parts` the parts of its
+    classes by their names; `roots` are the folders that absolute imports may start from.
     """
 
-    def __init__(self, load: Callable[[str], FileFacts | None], roots: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        load: Callable[[str], FileFacts | None],
+        load_parts: Callable[[str], Mapping[str, Parts]],
+        roots: tuple[str, ...],
+    ) -> None:
         self._load = load
+        self._load_parts = load_parts
         self._roots = roots
         self._facts: dict[str, FileFacts | None] = {}
+        self._parts: dict[str, Mapping[str, Parts]] = {}
         self._modules: dict[tuple[str, str], str | None] = {}
         self._reaches: dict[tuple[str, str], Reach] = {}
 
@@ -171,9 +179,10 @@ class Project:
         while pending:
             current = pending.pop(0)
             registrations += [found for found in self.registrations(current) if _holds_state(found.fact)]
-            complete = complete and not current.fact.open
+            parts = self._parts_of(current)
+            complete = complete and not parts.open
             bases = [self.base(current, name) for name in current.fact.bases]
-            named = [name for name in current.fact.children if self._is_bound(current.path, name)]
+            named = [name for name in parts.children if self._is_bound(current.path, name)]
             children = [self._resolved(current.path, name) for name in named]
             builds = builds or any(child != root and self._is_module(child) for child in children)
             for part in (*bases, *children):
@@ -188,6 +197,11 @@ class Project:
                 complete = False
                 break
         return Reach(tuple(registrations), tuple(dict.fromkeys(layers)), complete, builds)
+
+    def _parts_of(self, found: FoundClass) -> Parts:
+        if found.path not in self._parts:
+            self._parts[found.path] = self._load_parts(found.path)
+        return self._parts[found.path].get(found.fact.name, Parts())
 
     def _is_bound(self, path: str, name: str) -> bool:
         """Whether the start of a dotted name is known in a file, unlike that of `self.Part` or of a local variable."""

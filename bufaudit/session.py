@@ -81,7 +81,7 @@ class Session:
         cached = settings.cache and (settings.cache_dir is not None or not cache_dir.is_symlink())
         self._store = FactsStore(FactsCache(cache_dir, build_id()) if cached else None)
         roots = tuple(os.path.normpath(os.path.join(root, folder)) for folder in settings.src)
-        self._project = Project(self._store.load, roots)
+        self._project = Project(self._store.load, self._store.parts, roots)
 
     def scan(self, request: Request, progress: Progress | None) -> ScanResult:
         """Look for dropped state; see `api.scan`."""

@@ -58,4 +58,5 @@ def write(folder: Path, files: dict[str, str]) -> None:
 def project_of(folder: Path, files: dict[str, str]) -> Sources:
     """Files written to a folder, and the index over them."""
     write(folder, files)
-    return Sources(folder, Project(FactsStore().load, (str(folder), str(folder / "src"))))
+    store = FactsStore()
+    return Sources(folder, Project(store.load, store.parts, (str(folder), str(folder / "src"))))

@@ -29,23 +29,6 @@ _LANDMARK = re.compile(
 _DEFINITION = re.compile(r"(?:async[ \t]+)?def[ \t]|class[ \t]")
 _CLASS_HEADER = re.compile(r"class[ \t]+\w+[ \t]*(?:\((?:[\w., \t\n]|=)*\))?[ \t]*:")
 _FUNCTION_NAME = re.compile(r"(?:async[ \t]+)?def[ \t]+(?P<name>\w+)")
-_CONSTRUCTED = re.compile(r"[A-Z]\w*\(")
-_PREFIX = re.compile(r"[A-Za-z_][\w.]*$")
-_LONGEST_PREFIX = 80
-
-
-#: A module that a factory makes (one that makes layers is told their class), or that is given, by its name.
-_MADE = re.compile(
-    r"self\.\w+\s*=\s*(?:\w+\.)*(?:make|build|create|construct)_(?!layers\b)\w*\("
-    r"|self\.\w+\s*(?::[^=\n]*)?=\s*(?:\w+_)?(?:backbone|encoder|decoder|body|trunk|net|network|model|module|extractor|"
-    r"representation|policy|actor|critic)\s*(?:;|$)",
-    re.MULTILINE,
-)
-#: Something that the constructor is given; a module if it is then called.
-_GIVEN = re.compile(r"^[ \t]*self\.(\w+)[ \t]*(?::[^=\n]*)?=[ \t]*\w+[ \t]*$", re.MULTILINE)
-#: Given and called, and yet without state of their own.
-_FUNCTION = re.compile(r"act|fn|func|loss|drop|criterion|callback|hook|init|transform|token|logger|rng|sampler|dist")
-_STATELESS = "track_running_stats=False"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,18 +37,6 @@ class Block:
 
     start: int
     end: int
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """What the objects of a class are made of.
-
-    `children` are the capitalised names that its block calls: classes, for the most part. An `open` class holds
-    modules that it is given, or that a factory makes, of whatever class.
-    """
-
-    children: tuple[str, ...] = ()
-    open: bool = False
 
 
 def blocks(text: str) -> tuple[Block, ...]:
@@ -133,36 +104,6 @@ def code_of(text: str) -> str:
     return "".join(pieces)
 
 
-def parts_of(code: str, block: Block) -> Parts:
-    """What the objects of a class are made of, read off the words of its code, as `code_of` gives it, alone."""
-    names = set(_CONSTRUCTED.findall(code, block.start, block.end))
-    if code.find(_STATELESS, block.start, block.end) >= 0:
-        names = {name for name in names if not _always_stateless(name, code, block)}
-    children = {_with_prefix(name, code, block) for name in names}
-    return Parts(tuple(sorted(children)), _is_open(code, block))
-
-
-def _always_stateless(name: str, code: str, block: Block) -> bool:
-    calls = re.findall(rf"\b{re.escape(name)}[^()]*\)", code[block.start : block.end])
-    return bool(calls) and all(_STATELESS in call for call in calls)
-
-
-def _is_open(code: str, block: Block) -> bool:
-    if _MADE.search(code, block.start, block.end):
-        return True
-    given = {name for name in _GIVEN.findall(code, block.start, block.end) if not _FUNCTION.search(name)}
-    return any(code.find(f"self.{name}(", block.start, block.end) >= 0 for name in given)
-
-
-def _with_prefix(name: str, code: str, block: Block) -> str:
-    """`Linear(` as `nn.Linear`, if it is first written so in the block."""
-    position = code.find(name, block.start, block.end)
-    if code[position - 1] != ".":
-        return name[:-1]
-    prefix = _PREFIX.search(code, max(block.start, position - _LONGEST_PREFIX), position)
-    return f"{prefix[0]}{name[:-1]}" if prefix else name[:-1]
-
-
 def skeleton(
     text: str, definitions: tuple[Block, ...], words: tuple[str, ...], pattern: re.Pattern[str] | None = None
 ) -> str:
@@ -202,18 +143,6 @@ def _matching(text: str, definitions: tuple[Block, ...], pattern: re.Pattern[str
     """The positions of the definitions in which a pattern is found."""
     starts = [block.start for block in definitions]
     return {bisect_right(starts, match.start()) - 1 for match in pattern.finditer(text)}
-
-
-def lines_of(text: str, definitions: tuple[Block, ...]) -> list[int]:
-    """The line that each definition starts on, from 1."""
-    numbers = []
-    line = 1
-    position = 0
-    for block in definitions:
-        line += text.count("\n", position, block.start)
-        position = block.start
-        numbers.append(line)
-    return numbers
 
 
 def _empty_definition(text: str, block: Block) -> str | None:

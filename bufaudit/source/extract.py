@@ -8,7 +8,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from bufaudit.source import registrations, restores, vocabulary
-from bufaudit.source.blocks import Parts, blocks, code_of, lines_of, parts_of, skeleton
+from bufaudit.source.blocks import blocks, skeleton
 from bufaudit.source.facts import ClassFact, FileFacts, Import
 from bufaudit.source.flow import constructed_type, read_function
 from bufaudit.source.registrations import RegistrationReader
@@ -64,17 +64,12 @@ def _extract(text: str, *, gated: bool) -> FileFacts:
         tree = parse(text)
     if isinstance(tree, Unreadable):
         return FileFacts(unreadable=tree, suppressions=parse_suppressions(text))
-    parts = {}
-    if "torch" in text or "Module" in text:
-        numbered = zip(lines_of(text, definitions), definitions, strict=True)
-        code = code_of(text)
-        parts = {line: parts_of(code, block) for line, block in numbered if text.startswith("class", block.start)}
-    return _Extraction(text, parts).facts(tree)
+    return _Extraction(text).facts(tree)
 
 
 def _renames_buffer(tree: ast.Module) -> bool:
     """Whether a file has a name of its own for torch's Buffer, which is none of the gate's words."""
-    scope = _Extraction("", {})
+    scope = _Extraction("")
     scope._read_scope(tree.body)
     return any(last_name(name) != "Buffer" for name in scope._buffer_names())
 
@@ -82,10 +77,9 @@ def _renames_buffer(tree: ast.Module) -> bool:
 class _Extraction:
     """One file's extraction."""
 
-    def __init__(self, text: str, parts: Mapping[int, Parts]) -> None:
+    def __init__(self, text: str) -> None:
         self._text = text
         self._lines = split_lines(text)
-        self._parts = parts
         # The offset of each line, less the newlines before it.
         self._lengths = [0, *accumulate(map(len, self._lines))]
         self._present: dict[tuple[str, ...], tuple[str, ...]] = {}
@@ -186,14 +180,11 @@ class _Extraction:
         self._registrations += own_registrations
         self._restores += own_restores
         if not nested or own_registrations or own_restores:
-            parts = self._parts.get(node.lineno, Parts())
             self._classes.append(
                 ClassFact(
                     name=name,
                     line=node.lineno,
                     bases=tuple(base for base in map(_base_name, node.bases) if base),
-                    children=parts.children,
-                    open=parts.open,
                     wraps_pretrained=bool(own_restores)
                     and self._mentions(node, ("pretrained=",))
                     and _wraps_pretrained(node),

@@ -127,17 +127,14 @@ class RestoreFact:
 
 @dataclass(frozen=True, slots=True)
 class ClassFact:
-    """A class: `bases` and `children` (the classes that its body constructs) are names as the file spells them.
+    """A class; `bases` are names as the file spells them.
 
-    An `open` class holds modules that it is given, or that a factory makes, of whatever class. One that
-    `wraps_pretrained` has an initialiser and builds a module that another library loads weights into.
+    One that `wraps_pretrained` has an initialiser and builds a module that another library loads weights into.
     """
 
     name: str
     line: int
     bases: tuple[str, ...]
-    children: tuple[str, ...]
-    open: bool
     wraps_pretrained: bool
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from bufaudit.source.cache import FactsCache
     from bufaudit.source.facts import Function
+    from bufaudit.source.parts import Parts
 
 #: Fewer files than this are read here: starting workers would take longer.
 _WORTH_WORKERS = 48
@@ -60,6 +61,7 @@ class FactsStore:
         self._cache = cache
         self._entries: dict[str, Entry] = {}
         self._facts: dict[str, FileFacts] = {}
+        self._provided: dict[str, bytes] = {}
 
     def load(self, path: str) -> FileFacts | None:
         """The facts of one file, None where there is no such file."""
@@ -76,8 +78,17 @@ class FactsStore:
         self._facts[path] = facts or FileFacts()
         return self._facts[path]
 
+    def parts(self, path: str) -> Mapping[str, Parts]:
+        """The parts of a file's classes, by their names."""
+        from bufaudit.source.parts import parts_of_classes
+
+        data = self._provided.get(path) or read_source(path)
+        text = data if isinstance(data, Unreadable) else decode(data)
+        return {} if isinstance(text, Unreadable) else parts_of_classes(text)
+
     def provide(self, path: str, data: bytes) -> None:
         """Take `data` for the content of a file, whatever is on disk."""
+        self._provided[path] = data
         self._facts[path] = facts_of(data)
 
     def is_plain(self, path: str) -> bool:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from libraries import python_files, text_of
 
-from bufaudit.source.blocks import Block, blocks, parts_of, skeleton
+from bufaudit.source.blocks import Block, blocks, skeleton
 
 LIBRARIES = ("transformers", "torch", "stdlib")
 
@@ -130,14 +130,6 @@ def test_skeleton_keeps_lines_names_headers_and_what_matters() -> None:
 def test_class_whose_header_is_not_simple_is_left_as_it_is(header: str) -> None:
     text = f"{header}\n    x = 1\n"
     assert skeleton(text, blocks(text), ()) == text
-
-
-def test_constructed_are_the_capitalised_calls_of_the_block_alone() -> None:
-    text = "A()\nclass B(C):\n    x = [D(), nn.E(), f(), G]\nH()\n"
-    (block,) = blocks(text)
-    names = {name.rpartition(".")[2] for name in parts_of(text, block).children}
-    assert {"D", "E"} <= names
-    assert not names & {"A", "H", "G", "f"}
 
 
 def offences(paths: list[str]) -> list[str]:

@@ -1,0 +1,82 @@
+"""What the objects of a class are made of, read off the words of its code when somebody asks.
+
+Few questions need it, and it concerns every class that there is; so it is no fact, and nothing of it is kept.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from bufaudit.source.blocks import Block, blocks, code_of
+
+_CLASS_NAME = re.compile(r"class[ \t]+(\w+)")
+_CONSTRUCTED = re.compile(r"[A-Z]\w*\(")
+_PREFIX = re.compile(r"[A-Za-z_][\w.]*$")
+_LONGEST_PREFIX = 80
+#: A module that a factory makes (one that makes layers is told their class), or that is given, by its name.
+_MADE = re.compile(
+    r"self\.\w+\s*=\s*(?:\w+\.)*(?:make|build|create|construct)_(?!layers\b)\w*\("
+    r"|self\.\w+\s*(?::[^=\n]*)?=\s*(?:\w+_)?(?:backbone|encoder|decoder|body|trunk|net|network|model|module|extractor|"
+    r"representation|policy|actor|critic)\s*(?:;|$)",
+    re.MULTILINE,
+)
+#: Something that the constructor is given; a module if it is then called.
+_GIVEN = re.compile(r"^[ \t]*self\.(\w+)[ \t]*(?::[^=\n]*)?=[ \t]*\w+[ \t]*$", re.MULTILINE)
+#: Given and called, and yet without state of their own.
+_FUNCTION = re.compile(r"act|fn|func|loss|drop|criterion|callback|hook|init|transform|token|logger|rng|sampler|dist")
+_STATELESS = "track_running_stats=False"
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the objects of a class are made of.
+
+    `children` are the capitalised names that its block calls: classes, for the most part. An `open` class holds
+    modules that it is given, or that a factory makes, of whatever class.
+    """
+
+    children: tuple[str, ...] = ()
+    open: bool = False
+
+
+def parts_of_classes(text: str) -> dict[str, Parts]:
+    """The parts of each top-level class of a file, by its name."""
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    code = code_of(text)
+    found = {}
+    for block in blocks(text):
+        header = _CLASS_NAME.match(text, block.start)
+        if header is not None:
+            found[header[1]] = parts_of(code, Block(header.end() + 1, block.end))
+    return found
+
+
+def parts_of(code: str, block: Block) -> Parts:
+    """What the objects of a class are made of, read off the words of its code, as `code_of` gives it, alone."""
+    names = set(_CONSTRUCTED.findall(code, block.start, block.end))
+    if code.find(_STATELESS, block.start, block.end) >= 0:
+        names = {name for name in names if not _always_stateless(name, code, block)}
+    children = {_with_prefix(name, code, block) for name in names}
+    return Parts(tuple(sorted(children)), _is_open(code, block))
+
+
+def _always_stateless(name: str, code: str, block: Block) -> bool:
+    calls = re.findall(rf"\b{re.escape(name)}[^()]*\)", code[block.start : block.end])
+    return bool(calls) and all(_STATELESS in call for call in calls)
+
+
+def _is_open(code: str, block: Block) -> bool:
+    if _MADE.search(code, block.start, block.end):
+        return True
+    given = {name for name in _GIVEN.findall(code, block.start, block.end) if not _FUNCTION.search(name)}
+    return any(code.find(f"self.{name}(", block.start, block.end) >= 0 for name in given)
+
+
+def _with_prefix(name: str, code: str, block: Block) -> str:
+    """`Linear(` as `nn.Linear`, if it is first written so in the block."""
+    position = code.find(name, block.start, block.end)
+    if code[position - 1] != ".":
+        return name[:-1]
+    prefix = _PREFIX.search(code, max(block.start, position - _LONGEST_PREFIX), position)
+    return f"{prefix[0]}{name[:-1]}" if prefix else name[:-1]
