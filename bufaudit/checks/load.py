@@ -254,8 +254,9 @@ def _wrapped_in_parameter(view: FunctionView) -> Iterator[Problem]:
         saved: tuple[Walk, ...] = tuple(w for w in view.walks(effect.walks) if w.kind in ("saved", "state_dict"))
         if not saved or {"parameters"} & view.kinds(effect):
             continue
+        source = saved[0].receiver if saved[0].kind == "saved" else f"{saved[0].receiver}.state_dict()"
         text = (
-            f"every entry of `{saved[0].receiver}` becomes an nn.Parameter: buffers turn into parameters, which "
+            f"every entry of `{source}` becomes an nn.Parameter: buffers turn into parameters, which "
             "optimizers update and `.buffers()` does not yield"
         )
         yield view.problem("BUF105", "medium", effect.place, text)
