@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from bufaudit.source import registrations, restores, vocabulary
 from bufaudit.source.blocks import blocks, skeleton
+from bufaudit.source.constructors import constructed_type
 from bufaudit.source.facts import ClassFact, FileFacts, Import
-from bufaudit.source.flow import constructed_type, read_function
+from bufaudit.source.flow import read_function
 from bufaudit.source.registrations import RegistrationReader
 from bufaudit.source.restores import restores_of_class
 from bufaudit.source.suppressions import parse_suppressions

@@ -13,51 +13,27 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from bufaudit.source import values, vocabulary
-from bufaudit.source.facts import Call, Effect, Function, Walk
+from bufaudit.source.constructors import MODULE_WRAPPERS, constructed_type
+from bufaudit.source.facts import Function
 from bufaudit.source.guards import guards_of, one_rank
-from bufaudit.source.syntax import Definition, dotted, identifiers, last_name, source_text
+from bufaudit.source.record import Record
+from bufaudit.source.syntax import Definition, dotted, last_name, source_text
 from bufaudit.source.values import NOTHING, Value
+from bufaudit.source.words import telling_words
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from bufaudit.source.facts import EffectKind, Guard, Origin, StateKind
     from bufaudit.source.syntax import Places
 
 _DTYPE = re.compile(r"dtype|torch\.(float|bfloat|half|double|int|long|bool)")
 _LONGEST_DOC = 1000
-_LONGEST_WORD = 60
 _LOADS = frozenset(
-    {
-        "load_state_dict",
-        "_load_from_state_dict",
-        "set_model_state_dict",
-        "load_model",
-        "load_weights",
-        "to_empty",
-    }
+    {"load_state_dict", "_load_from_state_dict", "set_model_state_dict", "load_model", "load_weights", "to_empty"}
 )
-_MODULE_WRAPPERS = frozenset(
-    {"deepcopy", "copy", "DistributedDataParallel", "DDP", "DataParallel", "compile",
-    "FullyShardedDataParallel", "FSDP",
-     "unwrap_model", "convert_sync_batchnorm"}
-)  # fmt: skip
-_MODULE_METHODS = frozenset(
-    {
-        "to",
-        "cuda",
-        "cpu",
-        "eval",
-        "train",
-        "half",
-        "float",
-        "bfloat16",
-        "requires_grad_",
-        "to_empty",
-        "double",
-        "share_memory",
-    }
-)
+#: Calls that matter whatever they are given.
+_TELLING_CALLS = _LOADS | vocabulary.COLLECTIVES | vocabulary.RANK_SYNC | vocabulary.BARRIERS
 _GROWERS = frozenset({"append", "add", "extend", "insert", "update", "setdefault", "put", "appendleft"})
 
 
@@ -76,7 +52,8 @@ def read_function(
     `definition` is None for a module's own code; `attribute_types` maps `self.x` to the class that it is made
     from.
     """
-    reader = _Reader(name, class_name, attribute_types, places, closure)
+    record = Record(places)
+    reader = _Reader(record, class_name, attribute_types, closure)
     parameters: tuple[str, ...] = ()
     if definition is not None:
         arguments = definition.args
@@ -94,7 +71,7 @@ def read_function(
             places=places,
             closure=frozenset(reader.containers),
         )
-    if not (reader.walks or reader.calls):
+    if not (record.walks or record.calls):
         return tuple(nested)
     own = Function(
         name=name,
@@ -103,31 +80,12 @@ def read_function(
         end_line=(definition.end_lineno or definition.lineno) if definition else (body[-1].end_lineno or 1),
         doc=(ast.get_docstring(definition) or "")[:_LONGEST_DOC] if definition else "",
         parameters=parameters,
-        words=_words(body),
-        walks=tuple(reader.walks),
-        effects=tuple(reader.effects),
-        calls=tuple(reader.calls),
+        words=telling_words(body),
+        walks=tuple(record.walks),
+        effects=tuple(record.effects),
+        calls=tuple(record.calls),
     )
     return (own, *nested)
-
-
-def _words(body: Iterable[ast.stmt]) -> frozenset[str]:
-    found = set()
-    for statement in body:
-        for word in identifiers(statement):
-            if len(word) <= _LONGEST_WORD and _is_telling(word):
-                found.add(word)
-        for node in ast.walk(statement):
-            if isinstance(node, ast.Call) and vocabulary.handles_buffers(called := last_name(dotted(node.func))):
-                found.add(called)
-    return frozenset(found)
-
-
-@lru_cache(maxsize=4096)
-def _is_telling(word: str) -> bool:
-    return bool(
-        word in vocabulary.RANK_SYNC or vocabulary.ADAPTER.search(word) or vocabulary.speaks_of_statistics(word)
-    )
 
 
 @lru_cache(maxsize=4096)
@@ -140,60 +98,33 @@ def _kind_by_name(text: str) -> StateKind | None:
     return None
 
 
-def constructed_type(node: ast.expr, types: Mapping[str, str]) -> str | None:
-    """The class that an expression makes an object of, seen through wrappers and chained module methods."""
-    match node:
-        case ast.Call(func=ast.Attribute(value=inner, attr=method)) if method in _MODULE_METHODS:
-            return constructed_type(inner, types)
-        case ast.Call(func=function, args=[first, *_]) if last_name(dotted(function)) in _MODULE_WRAPPERS:
-            return constructed_type(first, types)
-        case ast.Call(func=ast.Name() | ast.Attribute() as function):
-            name = dotted(function)
-            return name if last_name(name)[:1].isupper() and "(" not in name else None
-        case ast.Name() | ast.Attribute():
-            return types.get(dotted(node))
-    return None
-
-
 class _Reader:
     """The state of reading one function."""
 
     def __init__(
-        self,
-        function_name: str,
-        class_name: str | None,
-        attribute_types: Mapping[str, str],
-        places: Places,
-        containers: frozenset[str],
+        self, record: Record, class_name: str | None, attribute_types: Mapping[str, str], containers: frozenset[str]
     ) -> None:
-        self.function_name = function_name
-        self.class_name = class_name
-        self.attribute_types = attribute_types
-        self.places = places
+        self._record = record
+        self._class_name = class_name
         self.names: dict[str, Value] = {}
         self.containers = set(containers)
         self.types: dict[str, str] = dict(attribute_types)
-        self.walks: list[Walk] = []
-        self.effects: list[Effect] = []
-        self.calls: list[Call] = []
         self.inner: list[Definition] = []
-        self._guards: list[frozenset[Guard]] = []
         self._saved: dict[str, int] = {}
         self._assigned_from: dict[str, str] = {}
         self._assigned_under: dict[str, frozenset[Guard]] = {}
-        self._statement: ast.stmt = ast.Pass()
 
     # Statements
 
     def read_block(self, body: Sequence[ast.stmt]) -> None:
         """Read statements in order; an early exit's condition guards what follows it in the same block."""
-        depth = len(self._guards)
+        depth = len(self._record.conditions)
         for statement in body:
-            self._statement = statement
+            self._record.statement = statement
             self._read_statement(statement)
             if isinstance(statement, ast.If) and _leaves(statement.body) and not statement.orelse:
-                self._guards.append(self._branch_guards(statement.test, taken=False))
-        del self._guards[depth:]
+                self._record.conditions.append(self._branch_guards(statement.test, taken=False))
+        del self._record.conditions[depth:]
 
     def _read_statement(self, statement: ast.stmt) -> None:
         match statement:
@@ -246,14 +177,14 @@ class _Reader:
     def _read_if(self, statement: ast.If) -> None:
         self._evaluate(statement.test)
         before = dict(self.names)
-        self._guards.append(self._branch_guards(statement.test, taken=True))
+        self._record.conditions.append(self._branch_guards(statement.test, taken=True))
         self.read_block(statement.body)
-        self._guards.pop()
+        self._record.conditions.pop()
         after_body = self.names
         self.names = before
-        self._guards.append(self._branch_guards(statement.test, taken=False))
+        self._record.conditions.append(self._branch_guards(statement.test, taken=False))
         self.read_block(statement.orelse)
-        self._guards.pop()
+        self._record.conditions.pop()
         merged = dict(self.names)
         for key, value in after_body.items():
             merged[key] = values.union(value, merged[key]) if key in merged else value
@@ -270,7 +201,7 @@ class _Reader:
             case ast.Name():
                 self.names[target.id] = value
                 self._assigned_from[target.id] = source_text(source)
-                self._assigned_under[target.id] = self._current_guards()
+                self._assigned_under[target.id] = self._record.guards
                 self.containers.discard(target.id)
                 if _is_container(source):
                     self.containers.add(target.id)
@@ -316,22 +247,22 @@ class _Reader:
         """A container built here gets a name: that stores the tensors in it."""
         held = values.tensors_in(value)
         if value.fresh and held.kind == "tensor":
-            self._effect("store", node, held, held, container)
+            self._record.effect("store", node, held, held, container)
 
     def _assign_attribute(self, target: ast.Attribute, value: Value, source: ast.expr) -> None:
         owner = self._evaluate(target.value)
         stored = values.tensors_in(value)
         if owner.kind == "tensor" and owner.alias:
             if target.attr == "data":
-                self._effect("write", target, owner, value, "data" if not _is_empty_tensor(source) else "freed")
+                self._record.effect("write", target, owner, value, "data" if not _is_empty_tensor(source) else "freed")
             elif target.attr not in vocabulary.GRADIENTS and target.attr != "requires_grad":
-                self._effect("mark", target, owner, NOTHING, target.attr)
+                self._record.effect("mark", target, owner, NOTHING, target.attr)
             return
         text = dotted(target)
         self.names[text] = value
         self._keep(text, value, target)
         if stored.kind == "tensor" and "parameter" in value.origins:
-            self._effect("assign", target, stored, value, text)
+            self._record.effect("assign", target, stored, value, text)
 
     def _assign_item(self, target: ast.Subscript, value: Value) -> None:
         container = self._evaluate(target.value)
@@ -341,38 +272,40 @@ class _Reader:
         if last_name(text) in vocabulary.STATE_ATTRIBUTES:
             if stored.kind == "tensor" or key.kind == "name":
                 subject = values.union(stored, replace(key, kind="tensor"))
-                self._effect("assign", target, subject, _under_name(value, key), text)
+                self._record.effect("assign", target, subject, _under_name(value, key), text)
         elif container.kind == "tensor" and container.alias:
-            self._effect("write", target, container, value, text)
-        elif container.kind == "map" and not container.fresh and "saved" not in self._kinds(container):
-            self._effect("write", target, replace(container, kind="tensor"), value, text)
+            self._record.effect("write", target, container, value, text)
+        elif container.kind == "map" and not container.fresh and "saved" not in self._record.kinds(container):
+            self._record.effect("write", target, replace(container, kind="tensor"), value, text)
         elif stored.kind == "tensor":
-            self._effect("store", target, stored, _under_name(stored, key), text)
+            self._record.effect("store", target, stored, _under_name(stored, key), text)
             base = text.removesuffix("[]")
             if base in self.containers and self.names.get(base, NOTHING).kind == "other":
                 held = replace(values.mapping(stored.walks, stored.origins, alias=False), fresh=True)
-                self.names[base] = values.filtered(held, self._current_guards())
-        elif key.kind == "name" and self._kinds(key) == {"shapes"}:
-            self._effect("store", target, replace(key, kind="tensor"), NOTHING, text)
+                self.names[base] = values.filtered(held, self._record.guards)
+        elif key.kind == "name" and self._record.kinds(key) == {"shapes"}:
+            self._record.effect("store", target, replace(key, kind="tensor"), NOTHING, text)
 
     def _augment(self, statement: ast.AugAssign) -> None:
         value = self._evaluate(statement.value)
         target = self._evaluate(statement.target)
         if target.kind == "tensor" and target.alias:
             mixed = replace(values.union(values.tensors_in(value), NOTHING), kind="tensor")
-            self._effect("write", statement, target, replace(mixed, origins=mixed.origins | {"arithmetic"}), "augment")
+            self._record.effect(
+                "write", statement, target, replace(mixed, origins=mixed.origins | {"arithmetic"}), "augment"
+            )
         elif isinstance(statement.op, ast.Sub) and self._names_missing(statement, target, value):
             return
         elif target.kind in ("iterable", "map", "other") and isinstance(statement.target, ast.Name):
             held = values.tensors_in(value)
             if held.kind == "tensor":
                 self.names[statement.target.id] = values.union(target, value)
-                self._effect("store", statement, held, held, statement.target.id)
+                self._record.effect("store", statement, held, held, statement.target.id)
 
     def _hand_out(self, value: Value, node: ast.expr, target: str) -> None:
         held = values.tensors_in(value)
         if held.kind == "tensor" and (value.fresh or target == "yield"):
-            self._effect("store", node, held, held, target)
+            self._record.effect("store", node, held, held, target)
 
     # Expressions
 
@@ -398,9 +331,9 @@ class _Reader:
                 return NOTHING
             case ast.IfExp():
                 self._evaluate(node.test)
-                self._guards.append(self._branch_guards(node.test, taken=True))
+                self._record.conditions.append(self._branch_guards(node.test, taken=True))
                 chosen = self._evaluate(node.body)
-                self._guards.pop()
+                self._record.conditions.pop()
                 return values.union(chosen, self._evaluate(node.orelse))
             case ast.BinOp():
                 return self._arithmetic(node)
@@ -439,7 +372,7 @@ class _Reader:
 
     def _saved_state(self, text: str, node: ast.expr, kind: StateKind) -> Value:
         if text not in self._saved:
-            self._saved[text] = self._walk(kind, text, None, node)
+            self._saved[text] = self._record.walk(kind, text, None, node)
         return values.mapping(frozenset({self._saved[text]}), frozenset({"checkpoint"}), alias=False)
 
     def _attribute(self, node: ast.Attribute) -> Value:
@@ -448,18 +381,18 @@ class _Reader:
             return self.names[text]
         owner = self._evaluate(node.value)
         if node.attr in vocabulary.STATE_ATTRIBUTES:
-            walk = self._walk(vocabulary.STATE_ATTRIBUTES[node.attr], *self._module(node.value), node)
+            walk = self._record.walk(vocabulary.STATE_ATTRIBUTES[node.attr], *self._module(node.value), node)
             return values.mapping(frozenset({walk}), frozenset({"raw"}), alias=True)
         if owner.kind == "tensor":
-            if node.attr in vocabulary.SHARDED_ATTRIBUTES and self._kinds(owner) & {"state_dict", "saved"}:
-                self._effect("attribute", node, owner, NOTHING, node.attr)
+            if node.attr in vocabulary.SHARDED_ATTRIBUTES and self._record.kinds(owner) & {"state_dict", "saved"}:
+                self._record.effect("attribute", node, owner, NOTHING, node.attr)
             if node.attr in vocabulary.GRADIENTS:
                 return replace(owner, alias=False, origins=frozenset({"gradient"}))
             if node.attr in vocabulary.NO_TENSOR:
                 return NOTHING
             return owner if node.attr in vocabulary.ALIASES else replace(owner, alias=False)
         if owner.kind == "other" and node.attr in vocabulary.STATISTICS:
-            walk = self._walk("buffers", *self._module(node.value), node)
+            walk = self._record.walk("buffers", *self._module(node.value), node)
             return values.tensor(frozenset({walk}), frozenset({"raw"}), alias=True)
         if owner.kind == "other" and text:
             return self._by_name(text, node)
@@ -473,8 +406,10 @@ class _Reader:
     def _look_up(self, node: ast.expr, container: Value, key: Value) -> Value:
         if container.kind == "map":
             by_own_name = key.walks & container.walks
-            if "parameters" in self._kinds(container) and not by_own_name and not _is_literal_key(node):
-                self._effect("lookup", node, replace(container, kind="tensor"), replace(key, kind="tensor"), "[]")
+            if "parameters" in self._record.kinds(container) and not by_own_name and not _is_literal_key(node):
+                self._record.effect(
+                    "lookup", node, replace(container, kind="tensor"), replace(key, kind="tensor"), "[]"
+                )
             return container.item or NOTHING
         if container.kind == "tensor":
             return container
@@ -498,9 +433,9 @@ class _Reader:
         return both if both.kind == "name" else NOTHING
 
     def _names_missing(self, node: ast.expr | ast.stmt, left: Value, right: Value) -> bool:
-        if "parameters" in self._kinds(left) and {"saved"} & self._kinds(right):
+        if "parameters" in self._record.kinds(left) and {"saved"} & self._record.kinds(right):
             target = self._assignment_target()
-            self._effect("missing", node, replace(left, kind="tensor"), replace(right, kind="tensor"), target)
+            self._record.effect("missing", node, replace(left, kind="tensor"), replace(right, kind="tensor"), target)
             return True
         return False
 
@@ -527,12 +462,12 @@ class _Reader:
 
     def _comprehension(self, node: ast.ListComp | ast.SetComp | ast.GeneratorExp | ast.DictComp) -> Value:
         before = dict(self.names)
-        depth = len(self._guards)
+        depth = len(self._record.conditions)
         for generator in node.generators:
             self._bind(generator.target, self._evaluate(generator.iter))
             for test in generator.ifs:
                 self._evaluate(test)
-                self._guards.append(guards_of(test))
+                self._record.conditions.append(guards_of(test))
         if isinstance(node, ast.DictComp):
             key = self._evaluate(node.key)
             item = self._evaluate(node.value)
@@ -545,11 +480,11 @@ class _Reader:
         else:
             item = self._evaluate(node.elt)
             result = _fresh_iterable(item)
-        if result.fresh and self._guards[depth:]:
+        if result.fresh and self._record.conditions[depth:]:
             self._effect_on_filtered(result, node)
-            filters: frozenset[Guard] = frozenset().union(*self._guards[depth:])
+            filters: frozenset[Guard] = frozenset().union(*self._record.conditions[depth:])
             result = values.filtered(replace(result, fresh=False), filters)
-        del self._guards[depth:]
+        del self._record.conditions[depth:]
         self.names = before
         return result
 
@@ -557,10 +492,10 @@ class _Reader:
         """A filtered comprehension stores what it lets through, whatever name it then gets."""
         held = values.tensors_in(result)
         if held.kind == "tensor":
-            self._effect("store", node, held, held, self._assignment_target())
+            self._record.effect("store", node, held, held, self._assignment_target())
 
     def _assignment_target(self) -> str:
-        match self._statement:
+        match self._record.statement:
             case ast.Assign(targets=[target]):
                 return dotted(target)
             case ast.AnnAssign(target=target) | ast.AugAssign(target=target):
@@ -599,13 +534,13 @@ class _Reader:
                 return NOTHING
             if self._evaluate(node.func.value).kind == "tensor":
                 return None
-            walk = frozenset({self._walk(kind, *self._module(node.func.value), node)})
+            walk = frozenset({self._record.walk(kind, *self._module(node.func.value), node)})
             if method == "state_dict":
                 return values.mapping(walk, frozenset({"state"}), alias=True)
             named = values.pairs if method in vocabulary.NAMED_WALKS else values.tensors
             return named(walk, frozenset({"raw"}), alias=True)
         if method in vocabulary.STATE_DICT_FUNCTIONS and node.args:
-            walk = frozenset({self._walk("state_dict", *self._module(node.args[0]), node)})
+            walk = frozenset({self._record.walk("state_dict", *self._module(node.args[0]), node)})
             return values.mapping(walk, frozenset({"state"}), alias=True)
         if vocabulary.CHECKPOINT_READERS.search(dotted(node.func)) and not self._is_known_map(node.func):
             for argument in node.args:
@@ -627,7 +562,7 @@ class _Reader:
                     value = replace(value, origins=value.origins | {"arithmetic"})
                 if method in vocabulary.INITS:
                     value = replace(value, origins=value.origins | {"other"})
-                self._effect("write", node, owner, value, method)
+                self._record.effect("write", node, owner, value, method)
             return values.union(owner, replace(inputs, alias=False)) if inputs != NOTHING else owner
         if method in vocabulary.STORAGES:
             return owner
@@ -676,7 +611,7 @@ class _Reader:
         if added.kind != "tensor":
             return None
         container = callee.rpartition(".")[0]
-        self._effect("store", node, added, added, container)
+        self._record.effect("store", node, added, added, container)
         if container in self.names:
             bigger = values.union(self.names[container], _fresh_iterable(values.union(*arguments)))
             self.names[container] = replace(bigger, fresh=False)
@@ -713,9 +648,9 @@ class _Reader:
         ):
             return first if first.kind != "map" else Value("iterable", first.walks, item=values.name(first.walks))
         if method == "filter" and len(arguments) == 2:
-            self._guards.append(guards_of(node.args[0]))
-            self._effect("store", node, values.tensors_in(arguments[1]), NOTHING, "filter")
-            self._guards.pop()
+            self._record.conditions.append(guards_of(node.args[0]))
+            self._record.effect("store", node, values.tensors_in(arguments[1]), NOTHING, "filter")
+            self._record.conditions.pop()
             return NOTHING
         if method == "next":
             return NOTHING
@@ -741,7 +676,7 @@ class _Reader:
             self._set_attribute(node, arguments)
             return NOTHING
         if method in ("discard", "remove") and first.kind == "name":
-            self._effect("settle", node, replace(first, kind="tensor"), NOTHING, callee.rpartition(".")[0])
+            self._record.effect("settle", node, replace(first, kind="tensor"), NOTHING, callee.rpartition(".")[0])
             return NOTHING
         if method.endswith("_like"):
             return NOTHING
@@ -760,26 +695,26 @@ class _Reader:
         named = values.union(*(value for value in everything if value.kind == "name"))
         if passed.kind == "tensor" or named.kind == "name":
             return self._pass(node, callee, passed, named, [value for value in everything if value.kind == "tensor"])
-        if method in _MODULE_WRAPPERS and first != NOTHING:
+        if method in MODULE_WRAPPERS and first != NOTHING:
             return first
         return NOTHING
 
     def _write_each(self, node: ast.Call, method: str, arguments: list[Value]) -> None:
         """`torch._foreach_mul_(tensors, …)` and the like write every tensor of their first argument."""
         value = replace(values.union(*map(values.tensors_in, arguments[1:])), kind="tensor")
-        self._effect("write", node, values.tensors_in(arguments[0]), _mixed(value), method)
+        self._record.effect("write", node, values.tensors_in(arguments[0]), _mixed(value), method)
 
     def _save(self, node: ast.Call, callee: str, saved: Value) -> None:
         """A container of tensors that is written to a file: what it holds by name is stored under that name."""
         held = values.filtered(values.tensors_in(saved), saved.filters)
         if held.kind == "tensor":
-            self._effect("store", node, held, replace(held, origins=held.origins | {"keyed"}), callee)
+            self._record.effect("store", node, held, replace(held, origins=held.origins | {"keyed"}), callee)
 
     def _wrap_in_parameter(self, held: Value) -> Value:
         """What `nn.Parameter` gives; where the code asks first whether it was a parameter, it may be either."""
         if held == NOTHING:
             return NOTHING
-        asked = self._current_guards() & {"parameter", "buffer"}
+        asked = self._record.guards & {"parameter", "buffer"}
         origins: frozenset[Origin] = held.origins if asked else held.origins | {"parameter"}
         return replace(held, alias=False, origins=origins)
 
@@ -793,9 +728,9 @@ class _Reader:
         texts = [source_text(argument) for argument in [*node.args, *(k.value for k in node.keywords)]]
         if any(text in ("'meta'", "torch.device('meta')") for text in texts):
             origins |= {"meta"}
-        if not any("parameters" in self._kinds(value) for value in direct):
+        if not any("parameters" in self._record.kinds(value) for value in direct):
             origins |= {"whole"}
-        self._effect("pass", node, subject, replace(passed, origins=origins), callee)
+        self._record.effect("pass", node, subject, replace(passed, origins=origins), callee)
         if last_name(callee)[:1].isupper() or vocabulary.GIVES_NO_TENSOR.search(last_name(callee)):
             return NOTHING
         if named.kind == "name" and not direct:
@@ -811,7 +746,7 @@ class _Reader:
         added = values.union(*map(values.tensors_in, arguments))
         if added.kind != "tensor" or not container:
             return
-        self._effect("store", node, added, added, container)
+        self._record.effect("store", node, added, added, container)
         if container in self.containers and self.names.get(container, NOTHING) == NOTHING:
             self.names[container] = replace(_fresh_iterable(values.union(*arguments)), fresh=False)
 
@@ -832,75 +767,32 @@ class _Reader:
                 attribute.value if isinstance(attribute, ast.Constant) and isinstance(attribute.value, str) else "{}"
             )
             kind: EffectKind = "write" if target == "data" else "mark"
-            self._effect(kind, node, owner, value if target == "data" else NOTHING, target)
+            self._record.effect(kind, node, owner, value if target == "data" else NOTHING, target)
         elif held.kind == "tensor":
-            self._effect("assign", node, held, _under_name(value, key), "setattr")
+            self._record.effect("assign", node, held, _under_name(value, key), "setattr")
 
     def _record_call(self, node: ast.Call, callee: str, method: str, arguments: list[Value], *, used: bool) -> None:
-        averages = bool(vocabulary.AVERAGERS.search(callee)) and any(argument.walks for argument in arguments)
-        if not (
-            averages
-            or method in _LOADS
-            or method in vocabulary.COLLECTIVES
-            or method in vocabulary.RANK_SYNC
-            or method in vocabulary.BARRIERS
-            or (method in vocabulary.SAVERS and any(argument.walks for argument in arguments))
-            or (vocabulary.ENGINE_SYNC.search(callee) and any(argument.walks for argument in arguments))
+        walks = any(argument.walks for argument in arguments)
+        if method not in _TELLING_CALLS and not (
+            walks
+            and (
+                method in vocabulary.SAVERS
+                or vocabulary.AVERAGERS.search(callee)
+                or vocabulary.ENGINE_SYNC.search(callee)
+            )
         ):
             return
-        texts = tuple(source_text(argument) for argument in node.args)
-        keywords = tuple((keyword.arg or "**", source_text(keyword.value)) for keyword in node.keywords)
         first = node.args[0] if node.args else next((k.value for k in node.keywords if k.arg == "state_dict"), None)
-        self.calls.append(
-            Call(
-                callee=callee or method,
-                arguments=texts,
-                keywords=keywords,
-                walks=tuple(tuple(sorted(argument.walks)) for argument in arguments),
-                origin=self._assigned_from.get(first.id, "") if isinstance(first, ast.Name) else source_text(first),
-                used=used,
-                receiver_guards=self._assigned_under.get(callee.partition(".")[0], frozenset()),
-                place=self.places.of(node, self._statement),
-                guards=self._current_guards(),
-            )
-        )
-
-    # Facts
+        origin = self._assigned_from.get(first.id, "") if isinstance(first, ast.Name) else source_text(first)
+        made_under = self._assigned_under.get(callee.partition(".")[0], frozenset())
+        self._record.call(node, callee or method, arguments, origin=origin, used=used, made_under=made_under)
 
     def _module(self, node: ast.expr) -> tuple[str, str | None]:
         """A module's source text and the class that it is made from, where the code around says so."""
         text = source_text(node)
-        if text == "self" and self.class_name:
-            return text, self.class_name
+        if text == "self" and self._class_name:
+            return text, self._class_name
         return text, constructed_type(node, self.types)
-
-    def _walk(self, kind: StateKind, receiver: str, receiver_type: str | None, node: ast.expr) -> int:
-        self.walks.append(Walk(kind, receiver, receiver_type, self.places.of(node, self._statement)))
-        return len(self.walks) - 1
-
-    def _kinds(self, value: Value) -> set[StateKind]:
-        return {self.walks[index].kind for index in value.walks if index < len(self.walks)}
-
-    def _current_guards(self) -> frozenset[Guard]:
-        return frozenset().union(*self._guards) if self._guards else frozenset()
-
-    def _effect(self, kind: EffectKind, node: ast.expr | ast.stmt, on: Value, value: Value, target: str) -> None:
-        if not on.walks:
-            return
-        origins: frozenset[Origin] = value.origins
-        if kind == "write" and not value.walks and "arithmetic" not in origins:
-            origins |= {"other"}
-        self.effects.append(
-            Effect(
-                kind=kind,
-                place=self.places.of(node, self._statement),
-                walks=tuple(sorted(on.walks)),
-                sources=tuple(sorted(value.walks)),
-                target=target,
-                origins=origins,
-                guards=self._current_guards() | on.filters | value.filters,
-            )
-        )
 
 
 def _leaves(body: Sequence[ast.stmt]) -> bool:
