@@ -11,11 +11,11 @@ from bufaudit.source import vocabulary
 from bufaudit.source.syntax import last_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from bufaudit.project import Project
     from bufaudit.results import Confidence
-    from bufaudit.source.facts import Effect, FileFacts, Function, Guard, Place, StateKind, Walk
+    from bufaudit.source.facts import Effect, EffectKind, FileFacts, Function, Guard, Place, StateKind, Walk
 
 _WHOLE_LOADS = frozenset({"load_state_dict", "set_model_state_dict"})
 _ONLY_PARAMETERS = re.compile(r"only_?param|params?_?only", re.IGNORECASE)
@@ -100,6 +100,20 @@ class FunctionView:
         for effect in self.function.effects:
             if effect.kind in kinds and on in (acted := self.kinds(effect)) and not acted & others:
                 yield effect
+
+    def losing_walks(
+        self, kind: EffectKind, concerns: Callable[[Effect], bool]
+    ) -> Iterator[tuple[Effect, Walk, Reach]]:
+        """Each walk over parameters alone, once, that has an effect of concern and whose tree may hold buffers."""
+        seen = set()
+        for effect in self.effects(kind, on="parameters"):
+            walk = self.first_walk(effect, "parameters")
+            if walk.place in seen or not concerns(effect):
+                continue
+            reach = self.reach(walk)
+            if not reach.none:
+                seen.add(walk.place)
+                yield effect, walk, reach
 
     def buffers_are_carried(self) -> bool:
         """Whether the function itself does anything about buffers: walks them, or calls something named for them."""

@@ -32,23 +32,21 @@ def check(subject: Subject) -> Iterator[Problem]:
 
 
 def _moved_parameters(view: FunctionView) -> Iterator[Problem]:
-    reported = set()
-    for effect in view.effects("write", on="parameters"):
-        walk = view.first_walk(effect, "parameters")
-        if walk.place in reported or not (_is_own_value_moved(effect) or effect.target in ("resize_", "freed")):
-            continue
-        if effect.guards & PARTIAL or _NOT_STATE.search(view.title) or _moves_module(view):
-            continue
-        reach = view.reach(walk)
-        if reach.none:
-            continue
-        reported.add(walk.place)
+    if _NOT_STATE.search(view.title) or _moves_module(view):
+        return
+    sure: Confidence = "medium" if _MOVING.search(view.title) else "low"
+    for _, walk, reach in view.losing_walks("write", _moves):
         text = (
             f"`{walk.receiver}` is moved parameter by parameter, without {what_is_lost(reach)}: "
             "what stays behind is on another device, or lost with the memory that is freed"
         )
-        sure: Confidence = "medium" if _MOVING.search(view.title) else "low"
         yield view.problem("BUF401", confidence_of(walk, reach, sure), walk.place, text, registered_here(reach))
+
+
+def _moves(effect: Effect) -> bool:
+    if effect.guards & PARTIAL:
+        return False
+    return effect.target in ("resize_", "freed") or _is_own_value_moved(effect)
 
 
 def _is_own_value_moved(effect: Effect) -> bool:

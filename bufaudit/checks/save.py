@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from bufaudit.checks.context import FunctionView, Subject
+    from bufaudit.results import Confidence
     from bufaudit.source.facts import Effect
 
 _STRONG_CONTAINER = re.compile(
@@ -43,23 +44,15 @@ def check(subject: Subject) -> Iterator[Problem]:
 
 
 def _stored_parameters(view: FunctionView) -> Iterator[Problem]:
-    reported = set()
-    for effect in view.effects("store", on="parameters"):
-        walk = view.first_walk(effect, "parameters")
-        if walk.place in reported or not _is_saved_state(view, effect):
-            continue
-        if _is_partial(view, effect):
-            continue
-        reach = view.reach(walk)
-        if reach.none:
-            continue
-        reported.add(walk.place)
+    sure: Confidence = "low" if _PROMISES_PARAMETERS.search(view.title) else "medium"
+    for _, walk, reach in view.losing_walks(
+        "store", lambda effect: _is_saved_state(view, effect) and not _is_partial(view, effect)
+    ):
         text = (
             f"the saved state is written from the parameters of `{walk.receiver}` only, without {what_is_lost(reach)}: "
             "whoever loads it gets initial values for the rest"
         )
-        confidence = confidence_of(walk, reach, "low" if _PROMISES_PARAMETERS.search(view.title) else "medium")
-        yield view.problem("BUF201", confidence, walk.place, text, registered_here(reach))
+        yield view.problem("BUF201", confidence_of(walk, reach, sure), walk.place, text, registered_here(reach))
 
 
 def _is_saved_state(view: FunctionView, effect: Effect) -> bool:

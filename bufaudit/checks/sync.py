@@ -33,26 +33,25 @@ _OTHER_PURPOSE = re.compile(
 def check(subject: Subject) -> Iterator[Problem]:
     """All problems of this family in one file."""
     for view in subject.functions():
-        if view.buffers_are_carried() or _OTHER_PURPOSE.search(view.title):
-            continue
-        reported = set()
-        for effect in view.effects("pass", on="parameters"):
-            walk = view.first_walk(effect, "parameters")
-            if walk.place in reported or not _is_sent(effect) or effect.guards & (PARTIAL | {"sharded"}):
-                continue
-            if "saved" in view.kinds(effect) or "gradient" in effect.origins or _speaks_of_adapters(view):
-                continue
-            reach = view.reach(walk)
-            if reach.none:
-                continue
-            reported.add(walk.place)
-            text = (
-                f"`{last_name(effect.target)}` gets the parameters of `{walk.receiver}`, never {what_is_lost(reach)}: "
-                "the other end keeps its own"
-            )
-            yield view.problem(
-                "BUF301", confidence_of(walk, reach, _by_promise(view)), walk.place, text, registered_here(reach)
-            )
+        if not (view.buffers_are_carried() or _OTHER_PURPOSE.search(view.title) or _speaks_of_adapters(view)):
+            yield from _sent_parameters(view)
+
+
+def _sent_parameters(view: FunctionView) -> Iterator[Problem]:
+    for effect, walk, reach in view.losing_walks("pass", lambda effect: _is_sent(effect) and _is_state(view, effect)):
+        text = (
+            f"`{last_name(effect.target)}` gets the parameters of `{walk.receiver}`, never {what_is_lost(reach)}: "
+            "the other end keeps its own"
+        )
+        confidence = confidence_of(walk, reach, _by_promise(view))
+        yield view.problem("BUF301", confidence, walk.place, text, registered_here(reach))
+
+
+def _is_state(view: FunctionView, effect: Effect) -> bool:
+    """Whether what is sent is the walked module's state: all of it, and neither gradients nor a checkpoint."""
+    if effect.guards & PARTIAL or "sharded" in effect.guards:
+        return False
+    return "saved" not in view.kinds(effect) and "gradient" not in effect.origins
 
 
 def _is_sent(effect: Effect) -> bool:
