@@ -29,7 +29,7 @@ class Presenter:
     def findings(self, path: str, problems: Iterable[Problem], content: bytes | None = None) -> Iterator[Finding]:
         """The findings of one file, whose bytes may be given in place of those on disk."""
         problems = tuple(problems)
-        lines = _lines(path, content) if problems else []
+        lines = source_lines(path, content) if problems else []
         for problem in problems:
             excerpt = lines[problem.place.line - 1] if 1 <= problem.place.line <= len(lines) else ""
             yield self._finding(path, problem, excerpt)
@@ -64,7 +64,8 @@ class Presenter:
         )
 
 
-def _lines(path: str, content: bytes | None) -> list[str]:
+def source_lines(path: str, content: bytes | None = None) -> list[str]:
+    """The lines of a file, none where it cannot be read; its bytes may be given in place of those on disk."""
     data = read_source(path) if content is None else content
     text = data if isinstance(data, Unreadable) else decode(data)
     return [] if isinstance(text, Unreadable) else split_lines(text)

@@ -12,7 +12,7 @@ from bufaudit import baseline, catalogue, inventorying
 from bufaudit.checks import check
 from bufaudit.checks.context import Note, Problem, Subject
 from bufaudit.errors import BufauditError
-from bufaudit.findings import UNREADABLE, Presenter
+from bufaudit.findings import UNREADABLE, Presenter, source_lines
 from bufaudit.project import Project
 from bufaudit.results import CONFIDENCES, InventoryResult, ScanResult
 from bufaudit.selection import ignored_for, selected_codes
@@ -190,10 +190,11 @@ class Session:
         modular = self._store.load(source)
         if modular is None:
             return ()
-        outer = problem.symbol.partition(".")[0]
-        lines = [function.line for function in modular.functions if function.name == problem.symbol]
-        lines += [found.line for found in modular.classes if found.name == outer]
-        return (Note(source, lines[0] if lines else 1, "this file is generated: change its source here"),)
+        return (
+            Note(
+                source, _matching_line(path, source, modular, problem), "this file is generated: change its source here"
+            ),
+        )
 
     def _without_known(
         self, result: ScanResult, hidden: Sequence[Finding], files: Iterable[str], selected: frozenset[str]
@@ -213,6 +214,19 @@ class Session:
             baselined=applied.baselined,
             warnings=(*result.warnings, *applied.ambiguous, *everything.stale),
         )
+
+
+def _matching_line(path: str, source: str, modular: FileFacts, problem: Problem) -> int:
+    """The line of a generated file's source that reads like the problem's, else that of its function or class."""
+    generated = source_lines(path)
+    wanted = generated[problem.place.line - 1].strip() if problem.place.line <= len(generated) else ""
+    alike = [number for number, line in enumerate(source_lines(source), start=1) if wanted and line.strip() == wanted]
+    if len(alike) == 1:
+        return alike[0]
+    outer = problem.symbol.partition(".")[0]
+    lines = [function.line for function in modular.functions if function.name == problem.symbol]
+    lines += [found.line for found in modular.classes if found.name == outer]
+    return lines[0] if lines else 1
 
 
 def _is_test(path: str) -> bool:
