@@ -330,3 +330,15 @@ class TestPublicNames:
         assert (Path(bufaudit.__file__).parent / "py.typed").exists()
         assert get_type_hints(bufaudit.Finding)["line"] is int
         assert all(function.__doc__ for function in (bufaudit.scan, bufaudit.inventory, bufaudit.load_settings))
+
+
+@pytest.mark.parametrize("order", [("a", "b"), ("b", "a")])
+def test_each_path_has_the_settings_nearest_to_it(order: tuple[str, str], tmp_path: Path) -> None:
+    for name in order:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "pyproject.toml").write_text("[tool.bufaudit]\n")
+        (tmp_path / name / "ema.py").write_text(AVERAGE)
+    (tmp_path / "a" / "pyproject.toml").write_text('[tool.bufaudit]\nignore = ["BUF302"]\n')
+    result = bufaudit.scan([tmp_path / name for name in order], cache=False)
+    assert [Path(finding.path).parent.name for finding in result.findings] == ["b"]
+    assert result.files == 2

@@ -147,3 +147,26 @@ def test_order_is_by_place_and_each_is_listed_once(tmp_path: Path) -> None:
     ordered = in_order([*reversed(found), *found])
     assert len(ordered) == len(found)
     assert [each.line for each in ordered] == sorted(each.line for each in found)
+
+
+def test_initialiser_in_another_file_that_asks_for_the_class_restores(tmp_path: Path) -> None:
+    asker = """
+    from a import Base
+
+
+    class Model:
+        def _init_weights(self, module):
+            if isinstance(module, Base):
+                module.table.fill_(1)
+    """
+    registers = """
+    from torch import nn
+
+
+    class Base(nn.Module):
+        def __init__(self):
+            self.table = nn.Buffer(t)
+    """
+    files = {"a.py": registers}
+    assert [each.restored_by for each in inventory(tmp_path, files)] == [None]
+    assert [each.restored_by for each in inventory(tmp_path, {**files, "b.py": asker})] == ["Model._init_weights"]

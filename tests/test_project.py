@@ -289,3 +289,11 @@ def test_torch_class_is_known_without_its_source(tmp_path: Path) -> None:
 )
 def test_same_name(one: str, other: str, same: bool) -> None:
     assert same_name(one, other) is same
+
+
+def test_namespace_package_is_found_by_the_name_of_a_folder_above(tmp_path: Path) -> None:
+    part = "from torch import nn\n\n\nclass Part(nn.Module):\n    pass\n"
+    sources = project_of(
+        tmp_path, {"lib/acme/layers/part.py": part, "lib/acme/models/net.py": "from acme.layers.part import Part\n"}
+    )
+    assert sources.find("lib/acme/models/net.py", "Part") == "lib/acme/layers/part.py:Part"
