@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 #: Expressions whose value is the same each time: tables, masks, literals.
 _CONSTANT = re.compile(
-    r"(ones|zeros|full|empty)\((\(\)|\[\]|0\b)|load_file|\.load\(|arange|linspace|logspace|tril|triu|\beye\b|meshgrid|cartesian|hann_window|hamming|sin\(|cos\(|\*\*|"
+    r"(ones|zeros|full|empty)\((\(\)|\[\]|0\b)|load_file|\.load\(|arange|linspace|logspace|tril|triu|\beye\b|meshgrid|"
+    r"cartesian|hann_window|hamming|sin\(|cos\(|\*\*|"
     r"(torch\.)?(tensor|as_tensor|Tensor|LongTensor|FloatTensor|IntTensor)\(|from_numpy|np\.|numpy|math\."
 )
 _DEEPEST_RESOLUTION = 12

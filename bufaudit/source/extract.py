@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 from bufaudit.source import registrations, restores, vocabulary
 from bufaudit.source.blocks import blocks, skeleton
 from bufaudit.source.constructors import constructed_type
-from bufaudit.source.facts import ClassFact, FileFacts, Import
+from bufaudit.source.facts import ClassFact, FileFacts
 from bufaudit.source.flow import read_function
 from bufaudit.source.registrations import RegistrationReader
 from bufaudit.source.restores import restores_of_class
+from bufaudit.source.scope import read_scope
 from bufaudit.source.suppressions import parse_suppressions
-from bufaudit.source.syntax import Definition, Places, dotted, last_name
+from bufaudit.source.syntax import Definition, Places, dotted
 from bufaudit.source.text import Unreadable, parse, split_lines
 
 if TYPE_CHECKING:
@@ -42,7 +43,6 @@ WORDS = tuple(dict.fromkeys((*registrations.WORDS, *_STATE_WORDS)))
 #: Shorter texts are parsed as they are, which finds errors of syntax where no fact comes from too.
 _WORTH_GATING = 4000
 _GENERATED = re.compile(r"automatically generated from[ \t]+(\S+?modular_\w+\.py)")
-_TORCH_NN = re.compile(r"^(torch\.nn(\.modules(\.\w+)?|\.parameter)?|torch\.nn\.modules)\.Buffer$")
 
 
 def extract(text: str, *, gated: bool = True) -> FileFacts:
@@ -61,18 +61,11 @@ def _extract(text: str, *, gated: bool) -> FileFacts:
     definitions = blocks(text)
     gated = gated and len(text) > _WORTH_GATING
     tree = parse(skeleton(text, definitions, WORDS, restores.START) if gated else text)
-    if gated and (isinstance(tree, Unreadable) or ("Buffer" in text and _renames_buffer(tree))):
+    if gated and (isinstance(tree, Unreadable) or ("Buffer" in text and read_scope(tree.body).renames_buffer)):
         tree = parse(text)
     if isinstance(tree, Unreadable):
         return FileFacts(unreadable=tree, suppressions=parse_suppressions(text))
     return _Extraction(text).facts(tree)
-
-
-def _renames_buffer(tree: ast.Module) -> bool:
-    """Whether a file has a name of its own for torch's Buffer, which is none of the gate's words."""
-    scope = _Extraction("")
-    scope._read_scope(tree.body)
-    return any(last_name(name) != "Buffer" for name in scope._buffer_names())
 
 
 class _Extraction:
@@ -85,9 +78,6 @@ class _Extraction:
         self._lengths = [0, *accumulate(map(len, self._lines))]
         self._present: dict[tuple[str, ...], tuple[str, ...]] = {}
         self._places = Places(self._lines)
-        self._imports: list[Import] = []
-        self._stars: list[str] = []
-        self._aliases: list[Import] = []
         self._classes: list[ClassFact] = []
         self._functions: list[Function] = []
         self._registrations: list[RegistrationFact] = []
@@ -95,16 +85,16 @@ class _Extraction:
 
     def facts(self, tree: ast.Module) -> FileFacts:
         """All facts of the parsed file."""
-        self._read_scope(tree.body)
-        self._reader = RegistrationReader(self._places, self._buffer_names())
+        scope = read_scope(tree.body)
+        self._reader = RegistrationReader(self._places, scope.buffer_names)
         self._read_definitions(tree.body, "", nested=False)
         code = [statement for statement in tree.body if not isinstance(statement, ast.Import | ast.ImportFrom)]
         self._functions += self._module_code(code)
         generated = _GENERATED.search(self._text, 0, 3000)
         return FileFacts(
-            imports=tuple(self._imports),
-            star_imports=tuple(self._stars),
-            aliases=tuple(self._aliases),
+            imports=scope.imports,
+            star_imports=scope.stars,
+            aliases=scope.aliases,
             classes=tuple(self._classes),
             functions=tuple(self._functions),
             registrations=tuple(self._registrations),
@@ -113,53 +103,6 @@ class _Extraction:
             suppressions=parse_suppressions(self._text),
             generated_from=generated[1] if generated else None,
         )
-
-    def _read_scope(self, body: Sequence[ast.stmt]) -> None:
-        """Imports and plain aliases that a module's own code binds, under `if` and `try` too."""
-        for statement in body:
-            match statement:
-                case ast.Import():
-                    for alias in statement.names:
-                        target = alias.name if alias.asname else alias.name.partition(".")[0]
-                        self._imports.append(Import(alias.asname or target, target))
-                case ast.ImportFrom():
-                    origin = "." * statement.level + (statement.module or "")
-                    for alias in statement.names:
-                        if alias.name == "*":
-                            self._stars.append(origin)
-                        else:
-                            separator = "" if origin.endswith(".") else "."
-                            self._imports.append(Import(alias.asname or alias.name, f"{origin}{separator}{alias.name}"))
-                case ast.Assign(targets=[ast.Name(id=name)], value=ast.Name() | ast.Attribute() as value):
-                    target = dotted(value)
-                    if target and "(" not in target and "[" not in target:
-                        self._aliases.append(Import(name, target))
-                case ast.If() | ast.Try():
-                    self._read_scope(statement.body)
-                    for handler in getattr(statement, "handlers", ()):
-                        self._read_scope(handler.body)
-                    self._read_scope(statement.orelse)
-
-    def _buffer_names(self) -> frozenset[str]:
-        """The dotted names that stand for `torch.nn.Buffer` here."""
-        names = {"nn.Buffer", "torch.nn.Buffer", "nn.parameter.Buffer", "torch.nn.parameter.Buffer"}
-        if any(_TORCH_NN.match(f"{origin}.Buffer") for origin in self._stars):
-            names.add("Buffer")
-        for binding in (*self._imports, *self._aliases):
-            target = binding.target
-            if (
-                _TORCH_NN.match(target)
-                or target in (".parameter.Buffer", "torch.nn.parameter.Buffer")
-                or target in names
-            ):
-                names.add(binding.name)
-            elif target in ("torch.nn", "torch.nn.parameter", "torch.nn.modules", ".parameter"):
-                names.add(f"{binding.name}.Buffer")
-            elif target == "torch":
-                names |= {f"{binding.name}.nn.Buffer", f"{binding.name}.nn.parameter.Buffer"}
-            elif target.endswith(".parameter.Buffer") and target.startswith("."):
-                names.add(binding.name)
-        return frozenset(names)
 
     def _read_definitions(self, body: Sequence[ast.stmt], prefix: str, *, nested: bool) -> None:
         for statement in body:

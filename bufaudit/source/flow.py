@@ -752,11 +752,8 @@ class _Reader:
 
     def _getattr(self, node: ast.Call, owner: Value) -> Value:
         attribute = node.args[1]
-        if owner.kind == "tensor" and isinstance(attribute, ast.Constant) and isinstance(attribute.value, str):
-            if attribute.value in vocabulary.ALIASES:
-                return owner
-            return NOTHING
-        return NOTHING
+        aliased = isinstance(attribute, ast.Constant) and attribute.value in vocabulary.ALIASES
+        return owner if owner.kind == "tensor" and aliased else NOTHING
 
     def _set_attribute(self, node: ast.Call, arguments: list[Value]) -> None:
         owner, key, value = arguments

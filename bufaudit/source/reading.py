@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from bufaudit.codec import from_json, to_json
 from bufaudit.source.cache import Entry, content_key, settled, stamp_of
 from bufaudit.source.facts import FileFacts
+from bufaudit.source.parts import Parts, parts_of_classes
 from bufaudit.source.text import Unreadable, decode, read_source
 
 if TYPE_CHECKING:
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
     from bufaudit.source.cache import FactsCache
     from bufaudit.source.facts import Function
-    from bufaudit.source.parts import Parts
 
 #: Fewer files than this are read here: starting workers would take longer.
 _WORTH_WORKERS = 48
@@ -80,8 +80,6 @@ class FactsStore:
 
     def parts(self, path: str) -> Mapping[str, Parts]:
         """The parts of a file's classes, by their names."""
-        from bufaudit.source.parts import parts_of_classes
-
         data = self._provided.get(path) or read_source(path)
         text = data if isinstance(data, Unreadable) else decode(data)
         return {} if isinstance(text, Unreadable) else parts_of_classes(text)

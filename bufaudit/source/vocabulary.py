@@ -48,23 +48,6 @@ SHAPES_NAME = re.compile(r"(^|_|\.)(param(eter)?_shapes?|name_to_shape|param_nam
 
 #: In-place operations by which a tensor gets another value.
 COPIES = frozenset({"copy_", "set_", "swap_"})
-MIXES = frozenset(
-    {
-        "add_",
-        "sub_",
-        "mul_",
-        "div_",
-        "lerp_",
-        "addcmul_",
-        "addcdiv_",
-        "copy_",
-        "set_",
-        "_foreach_lerp_",
-        "_foreach_mul_",
-        "_foreach_add_",
-        "_foreach_copy_",
-    }
-)
 INITS = frozenset(
     {
         "fill_",
@@ -149,8 +132,6 @@ AVERAGERS = re.compile(
     r"copy_?params?\w*)$",
     re.IGNORECASE,
 )
-#: Gathering a partitioned parameter, and other wrappers that leave its value as it is.
-GATHERS = re.compile(r"Gather\w*Param\w*|summon_full_params|GatherReplacedLayerParams|unshard")
 #: Constructors after which a model's state, buffers included, is made equal on all ranks.
 RANK_SYNC = frozenset(
     {
@@ -204,11 +185,7 @@ INITIALISERS = (
     "rebuild_buffers", "build_rope_cache", "rope_init", "post_init",
 )  # fmt: skip
 
-#: A function's own promise, in its name, docstring or containers.
-PROMISES_STATE = re.compile(
-    r"state|checkpoint|ckpt|weights?|snapshot|model|export|consolidat|convert|backup|pretrained|save|dump|copy|module",
-    re.IGNORECASE,
-)
+#: Names of containers that hold state.
 STATE_CONTAINER = re.compile(
     r"(^|_|\.)(\w*state\w*|sd|\w*_sd|ckpt\w*|checkpoint\w*|snapshot\w*|\w*_?weights?(_dict|_map)?|to_save|to_return|"
     r"\w*tensors?(_dict|_map)?|\w*backup\w*|saved\w*|export\w*|model_dict|flat_?dict|consolidated\w*)$",
