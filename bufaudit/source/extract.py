@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from bufaudit.source import registrations, restores, vocabulary
 from bufaudit.source.blocks import blocks, skeleton
-from bufaudit.source.constructors import constructed_type
+from bufaudit.source.callers import arguments_given, walked_parameters
+from bufaudit.source.constructors import attribute_types, statements
 from bufaudit.source.facts import ClassFact, FileFacts
 from bufaudit.source.flow import read_function
 from bufaudit.source.registrations import RegistrationReader
@@ -20,9 +21,9 @@ from bufaudit.source.syntax import Definition, Places, dotted
 from bufaudit.source.text import Unreadable, parse, split_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
-    from bufaudit.source.facts import Function, RegistrationFact, RestoreFact
+    from bufaudit.source.facts import Argument, Function, RegistrationFact, RestoreFact
 
 #: Words without one of which a function does nothing to state that any rule asks about.
 _STATE_WORDS = (
@@ -97,6 +98,7 @@ class _Extraction:
             aliases=scope.aliases,
             classes=tuple(self._classes),
             functions=tuple(self._functions),
+            arguments=self._arguments(tree.body),
             registrations=tuple(self._registrations),
             restores=tuple(self._restores),
             words=self._words(),
@@ -139,7 +141,7 @@ class _Extraction:
             match child:
                 case ast.FunctionDef() | ast.AsyncFunctionDef():
                     if self._mentions(child, _STATE_WORDS):
-                        types = _attribute_types(node) if types is None else types
+                        types = attribute_types(node) if types is None else types
                         self._functions += self._function(child, f"{name}.{child.name}", name, types)
                     self._read_nested(child, f"{name}.{child.name}")
                 case ast.ClassDef():
@@ -182,6 +184,13 @@ class _Extraction:
         functions = read_function(code, None, name="<module>", class_name=None, attribute_types={}, places=self._places)
         return tuple(function for function in functions if function.name == "<module>")
 
+    def _arguments(self, body: Sequence[ast.stmt]) -> tuple[Argument, ...]:
+        """What calls give to the functions that walk a parameter's state, from blocks that every gate lets through."""
+        helpers = [function for function in self._functions if walked_parameters(function)]
+        if not helpers:
+            return ()
+        return tuple(arguments_given([node for node in body if self._mentions(node, _STATE_WORDS)], helpers))
+
     def _mentions(self, node: ast.stmt, words: tuple[str, ...]) -> bool:
         if words not in self._present:
             self._present[words] = tuple(word for word in words if word in self._text)
@@ -215,7 +224,7 @@ def _wraps_pretrained(node: ast.ClassDef) -> bool:
     """Whether a class has another library build a module with its weights loaded, not merely where it is told to."""
     off_by_default = {
         target.id
-        for statement in _statements(node.body)
+        for statement in statements(node.body)
         if isinstance(statement, ast.Assign) and isinstance(statement.value, ast.Call)
         for target in statement.targets
         if isinstance(target, ast.Name) and any(_is_false(argument) for argument in statement.value.args)
@@ -228,25 +237,3 @@ def _wraps_pretrained(node: ast.ClassDef) -> bool:
 
 def _is_false(node: ast.expr) -> bool:
     return isinstance(node, ast.Constant) and node.value is False
-
-
-def _attribute_types(node: ast.ClassDef) -> dict[str, str]:
-    """The class that each `self.x` of a class is made from, where its methods agree on one."""
-    types: dict[str, str] = {}
-    disputed = set()
-    for statement in _statements(node.body):
-        if not isinstance(statement, ast.Assign):
-            continue
-        for target in statement.targets:
-            text = dotted(target)
-            made = constructed_type(statement.value, types) if text.startswith("self.") else None
-            if made is not None and types.setdefault(text, made) != made:
-                disputed.add(text)
-    return {text: made for text, made in types.items() if text not in disputed}
-
-
-def _statements(body: Sequence[ast.stmt]) -> Iterator[ast.stmt]:
-    for statement in body:
-        yield statement
-        for name in ("body", "orelse", "finalbody"):
-            yield from _statements(getattr(statement, name, ()))

@@ -114,7 +114,8 @@ class RestoreFact:
     `target` is a class that it asks for by isinstance, a part of a class's name between stars, "*" for any module it
     is given, or None for its own object. `how` tells a function that is given the tensor, such as `init.zeros_(x)`,
     from an in-place method or operator, from assignment, and from a mark: a flag set on the tensor, whose guards
-    have "initialized" where the initialiser reads that flag of that tensor.
+    have "initialized" where the initialiser reads that flag of that tensor. One that is `partial` writes only what
+    an index picks.
     """
 
     initialiser: str
@@ -123,6 +124,7 @@ class RestoreFact:
     how: Literal["function", "in-place", "assignment", "mark"]
     place: Place
     guards: frozenset[Guard]
+    partial: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +213,19 @@ class Function:
 
 
 @dataclass(frozen=True, slots=True)
+class Argument:
+    """What a call in the same file gives for a parameter whose state a function walks.
+
+    `function` is that function's name, `type_name` the class that the code around the call constructs it from.
+    """
+
+    function: str
+    parameter: str
+    text: str
+    type_name: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class FileFacts:
     """All that is known of one file."""
 
@@ -219,6 +234,7 @@ class FileFacts:
     aliases: tuple[Import, ...] = ()
     classes: tuple[ClassFact, ...] = ()
     functions: tuple[Function, ...] = ()
+    arguments: tuple[Argument, ...] = ()
     registrations: tuple[RegistrationFact, ...] = ()
     restores: tuple[RestoreFact, ...] = ()
     words: frozenset[str] = frozenset()

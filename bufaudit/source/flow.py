@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from bufaudit.source import values, vocabulary
-from bufaudit.source.constructors import MODULE_WRAPPERS, constructed_type
+from bufaudit.source.constructors import MODULE_WRAPPERS, annotated_types, constructed_type
 from bufaudit.source.facts import Function
 from bufaudit.source.guards import guards_of, one_rank
 from bufaudit.source.record import Record
@@ -59,6 +59,7 @@ def read_function(
         arguments = definition.args
         parameters = tuple(a.arg for a in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs))
         reader.containers.difference_update(parameters)
+        reader.types.update(annotated_types(definition))
     reader.read_block(body)
     nested: list[Function] = []
     for inner in reader.inner:
@@ -532,7 +533,8 @@ class _Reader:
             receiver = source_text(node.func.value)
             if vocabulary.NO_MODULE.search(receiver):
                 return NOTHING
-            if self._evaluate(node.func.value).kind == "tensor":
+            owner = self._evaluate(node.func.value)
+            if owner.kind == "tensor" and self._record.kinds(owner) != {"saved"}:
                 return None
             walk = frozenset({self._record.walk(kind, *self._module(node.func.value), node)})
             if method == "state_dict":
