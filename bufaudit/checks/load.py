@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from bufaudit.checks.context import PARTIAL, Problem, confidence_of, registered_here, what_is_lost
+from bufaudit.checks.context import PARTIAL, Problem, registered_here, what_is_lost
 from bufaudit.source import vocabulary
 from bufaudit.source.syntax import last_name
 
@@ -20,7 +20,7 @@ _OPTIMIZER = re.compile(
     r"optim|sched|scaler|sampler|loader|tokenizer|processor|ema\b|rng|metric|callback", re.IGNORECASE
 )
 _WHOLE_LOAD = re.compile(
-    r"resum|restor|consolidat|zero_checkpoint|full[_ ](model|state|checkpoint|weights)|entire|complete|whole|exact",
+    r"resum|consolidat|zero_checkpoint|full[_ ](model|state|checkpoint|weights)|entire|complete|whole|exact",
     re.IGNORECASE,
 )
 _READ_FROM_FILE = re.compile(r"load|state_dict|checkpoint|ckpt|read", re.IGNORECASE)
@@ -31,9 +31,14 @@ _PARTIAL_LOAD = re.compile(
     re.IGNORECASE,
 )
 _WRITER = re.compile(r"load|copy|set|assign|update|write|replace", re.IGNORECASE)
-_NO_WRITER = re.compile(r"setattr|offset|settings|dataset|subset|reset|upload|offload")
+_NO_WRITER = re.compile(r"attrs?$|offset|settings|dataset|subset|reset|upload|offload")
 _LOADING_STATE = re.compile(r"(?<!off)(?<!un)load|restor|resum|missing|checkpoint|ckpt|import", re.IGNORECASE)
 _MISSING = re.compile(r"missing|not_(loaded|found|in)|un(loaded|matched|initiali[sz]ed)|absent", re.IGNORECASE)
+#: Loaders of what has no buffers, and of models whose every name is known to who wrote them.
+_OF_A_PART = re.compile(
+    r"expert|embed|(^|_)head|convert|(text|vision|audio)_model|projection|quant_?state", re.IGNORECASE
+)
+_CONVERTED = re.compile(r"^(hf|our|new|converted)_")
 _SETTER = re.compile(r"set_\w*(tensor|param|attr|module|weight)|assign|replace_\w*(tensor|param)|register_parameter")
 _LOADING = re.compile(r"load|restor|resum|import|init|apply|recover|assign|set_|copy|sync|update", re.IGNORECASE)
 
@@ -75,10 +80,22 @@ def _params_only_load(view: FunctionView) -> Iterator[Problem]:
                 f"checkpoint values are copied into the parameters of `{walk.receiver}` only, "
                 f"never into {what_is_lost(reach)}: what is left out keeps its initial value"
             )
-        own_lookup = looked_up and walk.receiver.partition(".")[0] == "self"
-        unsure = own_lookup or not _LOADING.search(view.function.name)
-        confidence = confidence_of(walk, reach, "low" if unsure else "medium")
+        own_lookup = looked_up and (walk.receiver.partition(".")[0] == "self" or _is_method_of_module(view))
+        unsure = own_lookup or not _LOADING.search(view.function.name) or _knows_names(view, walk)
+        confidence = view.confidence(walk, reach, "low" if unsure else "medium")
         yield view.problem("BUF101", confidence, walk.place, text, registered_here(reach))
+
+
+def _is_method_of_module(view: FunctionView) -> bool:
+    found = view.subject.project.find_class(view.subject.path, view.function.class_name or "")
+    return found is not None and any(
+        base.startswith(("torch.nn.", "nn.")) for base in view.subject.project.foreign_bases(found)
+    )
+
+
+def _knows_names(view: FunctionView, walk: Walk) -> bool:
+    """Whether the function is for a part, or converts the checkpoint of one known model."""
+    return _OF_A_PART.search(view.title) is not None or _CONVERTED.search(walk.receiver) is not None
 
 
 def _writes_argument(effect: Effect, walk: Walk) -> bool:
@@ -134,7 +151,7 @@ def _missing_keys_of_parameters(view: FunctionView) -> Iterator[Problem]:
             f"missing keys are computed from the parameters of `{walk.receiver}` only: "
             f"a checkpoint without {what_is_lost(reach)} passes for complete"
         )
-        yield view.problem("BUF101", confidence_of(walk, reach), walk.place, text, registered_here(reach))
+        yield view.problem("BUF101", view.confidence(walk, reach), walk.place, text, registered_here(reach))
 
 
 def _computes_missing(view: FunctionView, effect: Effect) -> bool:
@@ -163,7 +180,7 @@ def _every_entry_sharded(view: FunctionView) -> Iterator[Problem]:
             f"every entry of `{walk.receiver}.state_dict()` is taken for a sharded parameter: "
             f"a persistent buffer is a plain tensor without `{effect.target}`, and the load raises"
         )
-        yield view.problem("BUF101", "high", effect.place, text)
+        yield view.problem("BUF101", "medium", effect.place, text)
 
 
 def _shares_among_ranks(view: FunctionView) -> bool:
@@ -212,7 +229,7 @@ def _discarded_result(view: FunctionView) -> Iterator[Problem]:
         if _OPTIMIZER.search(receiver):
             continue
         around = f"{view.promise} {receiver} {call.origin} {' '.join(call.arguments)}"
-        promises = _WHOLE_LOAD.search(f"{view.promise} {call.origin}") is not None
+        promises = _WHOLE_LOAD.search(f"{view.title} {call.origin}") is not None
         if _is_filtered(view, call) or "adapter" in call.guards or vocabulary.ADAPTER.search(around):
             continue
         partial = _PARTIAL_LOAD.search(around) is not None or not _READ_FROM_FILE.search(call.origin)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from bufaudit.checks.context import PARTIAL, Problem, confidence_of, registered_here, what_is_lost
+from bufaudit.checks.context import PARTIAL, Problem, registered_here, what_is_lost
 from bufaudit.source.syntax import last_name
 
 if TYPE_CHECKING:
@@ -19,6 +19,11 @@ _MOVING = re.compile(
     r"(off|on|up|re)_?load|to_(cpu|gpu|cuda|device|meta|disk|host)|(^|_)move|evict|swap_(in|out)|release|unload|sleep|wake|"
     r"park|stash|load_\w*to_|(^|_)(cpu|cuda)(_|$)",
     re.IGNORECASE,
+)
+#: The halves of a pair that takes parameters away and brings them back.
+_AWAY = re.compile(r"off_?load|to_(cpu|disk|host)|evict|swap_out|unload|sleep|park|stash", re.IGNORECASE)
+_BACK = re.compile(
+    r"(?<!off)(?<!off_)(?<!un)(on|up|re)?_?load|to_(gpu|cuda|device)|swap_in|wake|resume|restore", re.IGNORECASE
 )
 _NOT_STATE = re.compile(r"optim|grad", re.IGNORECASE)
 
@@ -35,12 +40,28 @@ def _moved_parameters(view: FunctionView) -> Iterator[Problem]:
     if _NOT_STATE.search(view.title) or _moves_module(view):
         return
     sure: Confidence = "medium" if _MOVING.search(view.title) else "low"
+    stays = _is_half_of_pair(view)
     for _, walk, reach in view.losing_walks("write", _moves):
         text = (
             f"`{walk.receiver}` is moved parameter by parameter, without {what_is_lost(reach)}: "
             "what stays behind is on another device, or lost with the memory that is freed"
         )
-        yield view.problem("BUF401", confidence_of(walk, reach, sure), walk.place, text, registered_here(reach))
+        confidence = "low" if stays else view.confidence(walk, reach, sure)
+        yield view.problem("BUF401", confidence, walk.place, text, registered_here(reach))
+
+
+def _is_half_of_pair(view: FunctionView) -> bool:
+    """Whether another function of the file brings back what this one takes away: buffers can have stayed on purpose.
+
+    What stays while the parameters are away is where it was when they come back.
+    """
+    away = _AWAY.search(view.title) is not None
+    opposite = _BACK if away else _AWAY
+    return (away or _BACK.search(view.title) is not None) and any(
+        opposite.search(other.title) and (other.title != view.title) and any(other.effects("write", on="parameters"))
+        for other in view.subject.functions()
+        if not (opposite is _BACK and _AWAY.search(other.title))
+    )
 
 
 def _moves(effect: Effect) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from bufaudit.checks.context import PARTIAL, Problem, confidence_of, registered_here, what_is_lost
+from bufaudit.checks.context import PARTIAL, Problem, registered_here, what_is_lost
 from bufaudit.source import vocabulary
 from bufaudit.source.syntax import last_name
 
@@ -52,7 +52,7 @@ def _stored_parameters(view: FunctionView) -> Iterator[Problem]:
             f"the saved state is written from the parameters of `{walk.receiver}` only, without {what_is_lost(reach)}: "
             "whoever loads it gets initial values for the rest"
         )
-        yield view.problem("BUF201", confidence_of(walk, reach, sure), walk.place, text, registered_here(reach))
+        yield view.problem("BUF201", view.confidence(walk, reach, sure), walk.place, text, registered_here(reach))
 
 
 def _is_saved_state(view: FunctionView, effect: Effect) -> bool:

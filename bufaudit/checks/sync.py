@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from bufaudit.checks.context import PARTIAL, Problem, confidence_of, registered_here, what_is_lost
+from bufaudit.checks.context import PARTIAL, Problem, registered_here, what_is_lost
 from bufaudit.source import vocabulary
 from bufaudit.source.syntax import last_name
 
@@ -43,7 +43,7 @@ def _sent_parameters(view: FunctionView) -> Iterator[Problem]:
             f"`{last_name(effect.target)}` gets the parameters of `{walk.receiver}`, never {what_is_lost(reach)}: "
             "the other end keeps its own"
         )
-        confidence = confidence_of(walk, reach, _by_promise(view))
+        confidence = view.confidence(walk, reach, _by_promise(view))
         yield view.problem("BUF301", confidence, walk.place, text, registered_here(reach))
 
 

@@ -193,6 +193,10 @@ class _Reader:
 
     def _branch_guards(self, test: ast.expr, *, taken: bool) -> frozenset[Guard]:
         guards = guards_of(test)
+        match test:
+            case ast.Compare(left=ast.Name() as left, ops=[ast.Is() | ast.IsNot()], comparators=[ast.Constant(None)]):
+                if self._record.kinds(self.names.get(left.id, NOTHING)) == {"parameters"}:
+                    guards |= {"parameter"}
         return guards | {"rank"} if one_rank(test) is taken else guards
 
     # Names

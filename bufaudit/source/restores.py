@@ -46,10 +46,15 @@ def _block(
     guards: frozenset[Guard],
     places: Places,
 ) -> Iterator[RestoreFact]:
+    asked_before: set[str] = set()
     for statement in body:
         match statement:
+            case ast.Assign(targets=[ast.Name(id=name)], value=value) if "initialized" in guards_of(value):
+                asked_before |= {name}
             case ast.If():
                 inner = guards | guards_of(statement.test)
+                if asked_before & set(_names(statement.test)):
+                    inner |= {"initialized"}
                 asked = _classes_asked(statement.test)
                 for variable, targets in asked.items():
                     for target in targets:
@@ -79,7 +84,7 @@ def _writes(
         found = _attribute(target)
         if found is not None and found[0] in roots:
             place = places.of(statement, statement)
-            yield RestoreFact(initialiser, roots[found[0]], found[1], how, place, guards)
+            yield RestoreFact(initialiser, roots[found[0]], found[1], how, place, guards, _picks(target))
 
 
 def _written(statement: ast.stmt) -> Iterator[tuple[How, ast.expr]]:
@@ -125,6 +130,17 @@ def _flags_read(method: Definition) -> frozenset[str]:
                 if path is not None:
                     found.add(path[1])
     return frozenset(found)
+
+
+def _picks(node: ast.expr) -> bool:
+    """Whether an expression stands for what an index picks of a tensor."""
+    match node:
+        case ast.Subscript(slice=index):
+            whole = isinstance(index, ast.Slice) and index.lower is index.upper is None
+            return not whole and not (isinstance(index, ast.Constant) and index.value is ...)
+        case ast.Attribute(value=value):
+            return _picks(value)
+    return False
 
 
 def _is_data(node: ast.expr) -> bool:

@@ -98,7 +98,7 @@ NO_TENSOR = frozenset(
 )  # fmt: skip
 #: Functions that tell something of a tensor rather than give it on.
 GIVES_NO_TENSOR = re.compile(
-    r"meta(data)?$|info$|spec$|shape|(^|_)(is|has|should|needs)_|rank|group|names?$|count|numel|size|hash|config|kwargs|key$",
+    r"^load_(weights|state_dict)$|meta(data)?$|info$|spec$|shape|(^|_)(is|has|should|needs)_|rank|group|names?$|count|numel|size|hash|config|kwargs|key$",
     re.IGNORECASE,
 )
 GRADIENTS = frozenset({"grad", "main_grad", "grad_fn", "_grad", "grad_sample", "acc_grad"})
@@ -191,6 +191,18 @@ STATE_CONTAINER = re.compile(
     r"\w*tensors?(_dict|_map)?|\w*backup\w*|saved\w*|export\w*|model_dict|flat_?dict|consolidated\w*)$",
     re.IGNORECASE,
 )
+
+
+#: Said of a file in which a copy that follows a model is put into evaluation mode.
+EVALUATED_COPY = "evaluated copy"
+_EVALUATED_COPY = re.compile(
+    r"(?:teacher|target|momentum)\w*\b[^\n]*\.(?:eval\(\)|set_training_mode\(|train\((?:mode=)?False\))"
+)
+
+
+def puts_copy_into_evaluation(text: str) -> bool:
+    """Whether code puts a teacher or target network into evaluation mode."""
+    return _EVALUATED_COPY.search(text) is not None
 
 
 def speaks_of_statistics(word: str) -> bool:
