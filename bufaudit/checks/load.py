@@ -64,6 +64,8 @@ def _params_only_load(view: FunctionView) -> Iterator[Problem]:
         if "saved" not in view.source_kinds(effect) or effect.guards & PARTIAL:
             continue
         walk = view.first_walk(effect, "parameters")
+        if "parameters" in {other.kind for other in view.walks(set(effect.sources) - set(effect.walks))}:
+            continue  # a model's own tensors are no checkpoint, whatever they are weighed with
         if view.loads_state_of(walk) or (effect.kind == "pass" and not _writes_argument(effect, walk)):
             continue
         looked_up = _looked_up(view, effect)

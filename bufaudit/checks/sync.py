@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _PROMISES_MODEL = re.compile(
     r"model|weight|state|module|engine|rollout|vllm|sglang|replica|sync_?from|ranks?\b", re.IGNORECASE
 )
+_NAMED_FOR_PARAMETERS = re.compile(r"(^|_)param(eter)?s?$", re.IGNORECASE)
 _PROMISES_PARAMETERS = re.compile(r"param", re.IGNORECASE)
 #: Collectives that bring shards together rather than make ranks equal.
 _GATHERING = frozenset(
@@ -63,6 +64,8 @@ def _is_sent(effect: Effect) -> bool:
 
 def _by_promise(view: FunctionView) -> Confidence:
     """A function that only promises parameters keeps its word."""
+    if _NAMED_FOR_PARAMETERS.search(view.title):
+        return "low"
     if _PROMISES_MODEL.search(view.title):
         return "medium"
     if _PROMISES_PARAMETERS.search(view.title):
