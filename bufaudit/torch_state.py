@@ -58,6 +58,8 @@ LAYERS = frozenset(
         "TransformerDecoder", "ParameterList",
     }
 )  # fmt: skip
+#: Classes whose name says nothing of what a module holds: any model is one.
+ANY_MODEL = frozenset({"Module", "LightningModule", "PreTrainedModel", "ModelMixin"})
 #: Base classes that register nothing of their own.
 PLAIN_BASES = LAYERS | {
     "list", "dict", "tuple", "set", "str", "int", "float", "Enum", "IntEnum", "StrEnum", "Exception", "NamedTuple",

@@ -105,7 +105,7 @@ def _by_names(view: FunctionView, one: Walk, other: Walk) -> Confidence:
         return "medium"
     given = [argument.text for walk in (one, other) for argument in view.given(walk)]
     names = (view.function.name, view.function.class_name or "", one.receiver, other.receiver, *given)
-    if any(map(_RUNS_BESIDE.search, names)):
+    if vocabulary.FOLLOWERS & view.subject.facts.words or any(map(_RUNS_BESIDE.search, names)):
         return "medium" if vocabulary.EVALUATED_COPY in view.subject.facts.words else "low"
     return "medium" if any(map(_KEPT_FOR_USE.search, names)) else "low"
 

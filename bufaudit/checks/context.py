@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from bufaudit import torch_state
 from bufaudit.project import Reach
 from bufaudit.source import vocabulary
 from bufaudit.source.syntax import last_name
@@ -139,10 +140,16 @@ class FunctionView:
     def reach(self, walk: Walk) -> Reach:
         """The persistent state besides parameters that the walked module can hold."""
         if walk.receiver_type is not None:
-            return self.subject.project.reach(self.subject.path, walk.receiver_type)
+            return self._reach_of(walk.receiver_type)
         types = list(dict.fromkeys(argument.type_name for argument in self.given(walk)))
-        known = [self.subject.project.reach(self.subject.path, name) for name in types if name is not None]
+        known = [self._reach_of(name) for name in types if name is not None]
         return _merged(known, complete=bool(known) and None not in types)
+
+    def _reach_of(self, type_name: str) -> Reach:
+        project, path = self.subject.project, self.subject.path
+        if last_name(project.origin(path, type_name)) in torch_state.ANY_MODEL:
+            return Reach((), (), complete=False, builds=False)
+        return project.reach(path, type_name)
 
     def given(self, walk: Walk) -> tuple[Argument, ...]:
         """What calls in the same file give for the parameter that a walk goes over."""

@@ -210,6 +210,7 @@ class _Extraction:
         if "buffers" in self._text:
             found.add("buffers")
         found |= {word for word in vocabulary.RANK_SYNC if word in self._text}
+        found |= {word for word in vocabulary.FOLLOWERS if word in self._text}
         if vocabulary.puts_copy_into_evaluation(self._text):
             found.add(vocabulary.EVALUATED_COPY)
         return frozenset(found)

@@ -193,6 +193,8 @@ STATE_CONTAINER = re.compile(
 )
 
 
+#: Words of a file in which a copy of a model runs beside it in training.
+FOLLOWERS = frozenset({"teacher", "momentum_encoder", "target_encoder"})
 #: Said of a file in which a copy that follows a model is put into evaluation mode.
 EVALUATED_COPY = "evaluated copy"
 _EVALUATED_COPY = re.compile(
