@@ -83,8 +83,9 @@ def _params_only_load(view: FunctionView) -> Iterator[Problem]:
                 f"never into {what_is_lost(reach)}: what is left out keeps its initial value"
             )
         own_lookup = looked_up and (walk.receiver.partition(".")[0] == "self" or _is_method_of_module(view))
-        unsure = own_lookup or not _LOADING.search(view.function.name) or _knows_names(view, walk)
-        confidence = view.confidence(walk, reach, "low" if unsure else "medium")
+        unsure = not _LOADING.search(view.function.name) or _knows_names(view, walk)
+        # A model that loads itself knows its checkpoint: its parts with buffers are often loaded by other code.
+        confidence = "low" if own_lookup else view.confidence(walk, reach, "low" if unsure else "medium")
         yield view.problem("BUF101", confidence, walk.place, text, registered_here(reach))
 
 
