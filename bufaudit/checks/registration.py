@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from bufaudit.checks.context import Subject
     from bufaudit.project import FoundClass
     from bufaudit.results import Confidence
-    from bufaudit.source.facts import FillFact, Phase, RegistrationFact
+    from bufaudit.source.facts import FillFact, MetaEffect, Phase, RegistrationFact
 
 #: Base classes that make no module of what inherits from them.
 _NO_MODULE = frozenset({"object", "ABC", "Generic", "Protocol"})
@@ -26,17 +26,17 @@ _UNEXPECTED = (
 
 #: How sure it is that a value which a method sets is one that a checkpoint must give back, by when the method runs.
 _CONFIDENCES: dict[Phase, Confidence] = {"training": "high", "forward": "medium"}
-#: What happens to a value that is made so.
-_CONSEQUENCES = {
+#: What happens to a value that is made so, the worst first.
+_CONSEQUENCES: dict[MetaEffect, str] = {
+    "raises": (
+        "which raises when the model is built on the meta device: "
+        "it needs the values of a meta tensor, or mixes one with a tensor on the CPU"
+    ),
     "sizes": (
         "which takes its values for sizes under DeepSpeed's zero.Init: floats and booleans raise, integers give "
         "uninitialised memory of that shape; under the meta device it stays on the CPU"
     ),
     "escapes": "which stays on the CPU when the model is built on the meta device",
-    "raises": (
-        "which raises when the model is built on the meta device: "
-        "it needs the values of a meta tensor, or mixes one with a tensor on the CPU"
-    ),
 }
 
 
@@ -45,7 +45,7 @@ def check(subject: Subject) -> Iterator[Problem]:
     yield from _late(subject)
     for fact in subject.facts.registrations:
         if fact.hazards and fact.when == "construction":
-            yield from _meta_unsafe(subject, fact)
+            yield _meta_unsafe(subject, fact)
 
 
 # BUF503
@@ -116,9 +116,8 @@ def _late_problem(subject: Subject, fact: RegistrationFact, late: RegistrationFa
 # BUF504
 
 
-def _meta_unsafe(subject: Subject, fact: RegistrationFact) -> Iterator[Problem]:
-    built_on_meta = subject.project.is_transformers(subject.path)
-    for hazard in fact.hazards:
-        confidence: Confidence = "medium" if built_on_meta and hazard.effect != "escapes" else "low"
-        text = f"`{fact.name}` is made from `{hazard.text}`, {_CONSEQUENCES[hazard.effect]}"
-        yield Problem("BUF504", confidence, fact.place, text, f"{fact.class_name}.{fact.method}")
+def _meta_unsafe(subject: Subject, fact: RegistrationFact) -> Problem:
+    worst = min(fact.hazards, key=lambda hazard: list(_CONSEQUENCES).index(hazard.effect))
+    built_so = worst.effect != "escapes" and subject.project.is_transformers(subject.path)
+    text = f"`{fact.name}` is made from `{worst.text}`, {_CONSEQUENCES[worst.effect]}"
+    return Problem("BUF504", "medium" if built_so else "low", fact.place, text, f"{fact.class_name}.{fact.method}")

@@ -18,10 +18,7 @@ _STARTS: tuple[tuple[Phase, re.Pattern[str]], ...] = (
     ("construction", re.compile(r"__init__|__post_init__|setup|configure_model|build|_build")),
     ("load", re.compile(r"(.*_)?(load|loads|loading|loaded|restore|resume|setstate|from)(_.*)?")),
     ("forward", re.compile(r"_?forward(_.*)?|__call__|encode|decode|predict|transform|sample|generate")),
-    (
-        "training",
-        re.compile(r"_?(partial_)?fit(_.*)?|(train|on_train|on_fit|calibrate|observe|update)(_.+)?|training_step"),
-    ),
+    ("training", re.compile(r"_?(partial_)?fit(_.*)?|(on_train|on_fit|calibrate|observe)(_.+)?|training_step")),
 )
 
 
