@@ -155,7 +155,7 @@ class _FileReader:
 
     def _restored_by_transformers(self, found: FoundClass, names: set[str], name: str) -> str | None:
         """What transformers' base class computes again whatever the model: rotary frequencies, running statistics."""
-        if not self._is_transformers(found.path):
+        if not self.project.is_transformers(found.path):
             return None
         own = {r.fact.name for member in self.project.lineage(found) for r in self.project.registrations(member)}
         rotary = any("RotaryEmbedding" in each for each in names) and any("original_inv_freq" in each for each in own)
@@ -166,17 +166,6 @@ class _FileReader:
         if name in statistics and bases & torch_state.STATEFUL:
             return _TRANSFORMERS_BASE
         return None
-
-    def _is_transformers(self, path: str) -> bool:
-        """Whether a file's models are transformers' kind: one of its classes has PreTrainedModel above it."""
-        facts = self.project.facts(path)
-        return facts is not None and any(
-            "PreTrainedModel" in target
-            for target in (
-                *(binding.target for binding in facts.imports),
-                *(base for fact in facts.classes for base in fact.bases),
-            )
-        )
 
 
 def _asks_for(target: str, names: set[str]) -> bool:

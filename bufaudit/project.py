@@ -104,6 +104,14 @@ class Project:
             self._facts[path] = self._load(path)
         return self._facts[path]
 
+    def is_transformers(self, path: str) -> bool:
+        """Whether a file's models are transformers' kind: one of its classes has PreTrainedModel above it."""
+        facts = self.facts(path)
+        if facts is None:
+            return False
+        bases = (base for fact in facts.classes for base in fact.bases)
+        return any("PreTrainedModel" in name for name in (*(binding.target for binding in facts.imports), *bases))
+
     def module_name(self, path: str) -> str:
         """The dotted name under which a file is imported, as its packages' `__init__.py` files have it."""
         folder, name = os.path.split(path)
@@ -307,7 +315,12 @@ class Project:
 
 def _holds_state(fact: RegistrationFact) -> bool:
     """Whether a buffer is saved and holds more than a constant that every construction computes alike."""
-    return fact.persistent is not False and not _CONSTANT.search(fact.made_from)
+    return fact.persistent is not False and not is_constant(fact.made_from)
+
+
+def is_constant(made_from: str) -> bool:
+    """Whether an expression gives the same value each time, by its text."""
+    return _CONSTANT.search(made_from) is not None
 
 
 def same_name(one: str, other: str) -> bool:

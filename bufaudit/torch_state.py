@@ -65,3 +65,34 @@ PLAIN_BASES = LAYERS | {
     "list", "dict", "tuple", "set", "str", "int", "float", "Enum", "IntEnum", "StrEnum", "Exception", "NamedTuple",
     "TypedDict", "OrderedDict", "object", "ABC", "Generic", "Protocol", "ConfigMixin", "PyTorchModelHubMixin",
 }  # fmt: skip
+
+_TENSOR_TYPES = ("Float", "Double", "Half", "BFloat16", "Bool", "Byte", "Char", "Short", "Int", "Long")
+#: What makes a tensor on the CPU whatever `torch.device` says, which `torch.tensor` and `torch.as_tensor` obey. Seen
+#: under torch 2.13. So does `torch.Tensor` where it is given values; under DeepSpeed 0.19's zero.Init it is
+#: `new_empty(values)`.
+CPU_CONSTRUCTORS = frozenset(
+    {"torch.from_numpy", "torch.frombuffer", "torch.load", *(f"torch.{kind}Tensor" for kind in _TENSOR_TYPES)}
+)
+#: What makes a tensor on the default device. `linspace` is not among them: while transformers 5 builds a model, it
+#: gives tensors on the CPU.
+FACTORIES = frozenset(
+    f"torch.{name}"
+    for name in (
+        "tensor", "as_tensor", "asarray", "arange", "logspace", "zeros", "ones", "full", "eye", "rand", "randn",
+        "randint", "randperm", "empty", "hann_window", "hamming_window", "kaiser_window", "tril_indices",
+        "triu_indices",
+    )
+)  # fmt: skip
+#: Methods, most of them functions in torch's namespace too, that a meta tensor cannot answer.
+READS_VALUES = frozenset(
+    {"item", "tolist", "numpy", "nonzero", "unique", "cpu", "bincount", "combinations", "masked_select"}
+)
+#: Methods whose result is where the tensor is.
+KEEPS_DEVICE = frozenset(
+    {
+        "float", "double", "half", "long", "int", "bool", "view", "reshape", "flatten", "squeeze", "unsqueeze",
+        "transpose", "permute", "t", "flip", "repeat", "expand", "contiguous", "clone", "detach", "cumsum", "cumprod",
+        "prod", "sum", "mean", "max", "min", "abs", "exp", "log", "sqrt", "sin", "cos", "pow", "add", "sub", "mul",
+        "div", "tril", "triu", "clamp", "outer", "all", "any",
+    }
+)  # fmt: skip

@@ -23,7 +23,7 @@ from bufaudit.source.text import Unreadable, parse, split_lines
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from bufaudit.source.facts import Argument, Function, RegistrationFact, RestoreFact
+    from bufaudit.source.facts import Argument, FillFact, Function, RegistrationFact, RestoreFact
 
 #: Words without one of which a function does nothing to state that any rule asks about.
 _STATE_WORDS = (
@@ -38,8 +38,14 @@ _STATE_WORDS = (
     "load_weights",
     "set_module_tensor",
 )
+#: Methods by which a class has a say in how its state dict is made or loaded, and words without which it has none.
+_STATE_DICT_METHODS = frozenset(
+    {"state_dict", "_save_to_state_dict", "load_state_dict", "_load_from_state_dict", "set_extra_state",
+     "on_save_checkpoint", "on_load_checkpoint"}
+)  # fmt: skip
+_HANDLING = ("state_dict", "set_extra_state", "on_save_checkpoint", "on_load_checkpoint")
 #: Words without one of which a top-level block gives no facts but its header.
-WORDS = tuple(dict.fromkeys((*registrations.WORDS, *_STATE_WORDS)))
+WORDS = tuple(dict.fromkeys((*registrations.WORDS, *_STATE_WORDS, *_HANDLING)))
 
 #: Shorter texts are parsed as they are, which finds errors of syntax where no fact comes from too.
 _WORTH_GATING = 4000
@@ -82,6 +88,7 @@ class _Extraction:
         self._classes: list[ClassFact] = []
         self._functions: list[Function] = []
         self._registrations: list[RegistrationFact] = []
+        self._fills: list[FillFact] = []
         self._restores: list[RestoreFact] = []
 
     def facts(self, tree: ast.Module) -> FileFacts:
@@ -100,6 +107,7 @@ class _Extraction:
             functions=tuple(self._functions),
             arguments=self._arguments(tree.body),
             registrations=tuple(self._registrations),
+            fills=tuple(self._fills),
             restores=tuple(self._restores),
             words=self._words(),
             suppressions=parse_suppressions(self._text),
@@ -123,6 +131,7 @@ class _Extraction:
     def _read_class(self, node: ast.ClassDef, name: str, *, nested: bool) -> None:
         own_registrations = self._class_registrations(node, name)
         own_restores = self._class_restores(node, name)
+        self._fills += self._reader.fills(node, name, own_registrations)
         self._registrations += own_registrations
         self._restores += own_restores
         if not nested or own_registrations or own_restores:
@@ -134,6 +143,7 @@ class _Extraction:
                     wraps_pretrained=bool(own_restores)
                     and self._mentions(node, ("pretrained=",))
                     and _wraps_pretrained(node),
+                    handles_state_dict=self._mentions(node, _HANDLING) and _handles_state_dict(node),
                 )
             )
         types: dict[str, str] | None = None
@@ -221,6 +231,14 @@ def _base_name(node: ast.expr) -> str:
         node = node.value
     name = dotted(node)
     return "" if "(" in name else name
+
+
+def _handles_state_dict(node: ast.ClassDef) -> bool:
+    """Whether a class overrides a method that makes or loads its state dict, or registers a hook for it."""
+    if any(isinstance(child, Definition) and child.name in _STATE_DICT_METHODS for child in node.body):
+        return True
+    hooks = ("state_dict_hook", "state_dict_pre_hook", "state_dict_post_hook")
+    return any(isinstance(child, ast.Attribute) and child.attr.endswith(hooks) for child in ast.walk(node))
 
 
 def _wraps_pretrained(node: ast.ClassDef) -> bool:

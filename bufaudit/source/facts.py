@@ -64,6 +64,22 @@ Origin = Literal[
     "meta",  # a tensor on the meta device
 ]
 
+#: When a method runs, as far as its name and its callers in the class tell.
+Phase = Literal[
+    "construction",
+    "load",  # while a checkpoint is read
+    "forward",
+    "training",  # when it is fitted, calibrated or trained
+    "later",  # when somebody outside calls it
+]
+
+#: What the making of a buffer's value does under `torch.device("meta")`; see `torch_state`.
+MetaEffect = Literal[
+    "sizes",  # `torch.Tensor` of values: on the CPU, and DeepSpeed's zero.Init takes the values for sizes
+    "escapes",  # it is on the CPU
+    "raises",  # it asks a meta tensor for its values, or mixes one with a tensor on the CPU
+]
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -89,11 +105,20 @@ class Import:
 
 
 @dataclass(frozen=True, slots=True)
+class MetaHazard:
+    """A call that a buffer's value comes from, and what the meta device does to it."""
+
+    effect: MetaEffect
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class RegistrationFact:
     """A statement that registers a buffer; see `results.Registration`.
 
     `receiver` is the expression whose module gets the buffer; `class_name` the class around the statement. `made_from`
-    is `value`, or where that is a local variable, what the variable was last assigned.
+    is `value`, or where that is a local variable, what the variable was last assigned. `method` is the function around
+    it, `when` tells when that runs, and `hazards` what of the value's making does not suit the meta device.
     """
 
     class_name: str | None
@@ -105,6 +130,21 @@ class RegistrationFact:
     how: Literal["register_buffer", "nn.Buffer", "setattr", "_buffers"]
     place: Place
     condition: str | None
+    method: str
+    when: Phase
+    hazards: tuple[MetaHazard, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FillFact:
+    """A method assigns a value to a buffer that its class registers as None, which makes it part of the state dict."""
+
+    class_name: str
+    name: str
+    made_from: str
+    method: str
+    when: Phase
+    place: Place
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,13 +171,15 @@ class RestoreFact:
 class ClassFact:
     """A class; `bases` are names as the file spells them.
 
-    One that `wraps_pretrained` has an initialiser and builds a module that another library loads weights into.
+    One that `wraps_pretrained` has an initialiser and builds a module that another library loads weights into. One that
+    `handles_state_dict` has a say in how its state dict is made or loaded.
     """
 
     name: str
     line: int
     bases: tuple[str, ...]
     wraps_pretrained: bool
+    handles_state_dict: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,6 +278,7 @@ class FileFacts:
     functions: tuple[Function, ...] = ()
     arguments: tuple[Argument, ...] = ()
     registrations: tuple[RegistrationFact, ...] = ()
+    fills: tuple[FillFact, ...] = ()
     restores: tuple[RestoreFact, ...] = ()
     words: frozenset[str] = frozenset()
     suppressions: tuple[Suppression, ...] = ()

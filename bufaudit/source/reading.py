@@ -165,7 +165,8 @@ def _failed(errand: _Errand, why: Unreadable) -> _Reading:
 
 
 def _is_plain(facts: FileFacts) -> bool:
-    return not (facts.functions or facts.restores or facts.suppressions or facts.unreadable)
+    asked = (facts.functions, facts.restores, facts.registrations, facts.suppressions, facts.unreadable)
+    return not any(asked)
 
 
 def _decoded(entry: Entry) -> FileFacts | None:

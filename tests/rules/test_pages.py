@@ -37,6 +37,8 @@ PUBLISHED = {
     "BUF301": "params-only-sync",
     "BUF302": "params-only-average",
     "BUF401": "params-only-move",
+    "BUF503": "late-persistent-buffer",
+    "BUF504": "meta-unsafe-init",
 }
 
 each_block = pytest.mark.parametrize("block", BLOCKS, ids=str)
