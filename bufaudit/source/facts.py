@@ -126,6 +126,44 @@ class RestoreFact:
 
 
 @dataclass(frozen=True, slots=True)
+class HandoverFact:
+    """An initialiser leaves a module to other code: to a method of the module, or to a function that is given it.
+
+    `target` is as in `RestoreFact`; `callee` is the method's name where it is one `of_module`, else the called
+    expression.
+    """
+
+    initialiser: str
+    target: str | None
+    callee: str
+    of_module: bool
+
+
+@dataclass(frozen=True, slots=True)
+class MethodFact:
+    """A method of a class that registers non-persistent buffers, or an initialiser of any class.
+
+    `writes` are the attributes of its object that get a value which is not made of their own old one (with `{}` for
+    what is computed in a name), `calls` the methods of its object that it calls or gives on.
+    """
+
+    class_name: str
+    name: str
+    line: int
+    end_line: int
+    writes: tuple[str, ...]
+    calls: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Touch:
+    """A line that writes an attribute of the name of a non-persistent buffer, of an object other than `self`."""
+
+    name: str
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
 class ClassFact:
     """A class; `bases` are names as the file spells them.
 
@@ -212,7 +250,10 @@ class Function:
 
 @dataclass(frozen=True, slots=True)
 class FileFacts:
-    """All that is known of one file."""
+    """All that is known of one file.
+
+    `buffers_read` are the names of non-persistent buffers that it registers and whose value it reads anywhere.
+    """
 
     imports: tuple[Import, ...] = ()
     star_imports: tuple[str, ...] = ()
@@ -221,6 +262,10 @@ class FileFacts:
     functions: tuple[Function, ...] = ()
     registrations: tuple[RegistrationFact, ...] = ()
     restores: tuple[RestoreFact, ...] = ()
+    handovers: tuple[HandoverFact, ...] = ()
+    methods: tuple[MethodFact, ...] = ()
+    touches: tuple[Touch, ...] = ()
+    buffers_read: frozenset[str] = frozenset()
     words: frozenset[str] = frozenset()
     suppressions: tuple[Suppression, ...] = ()
     generated_from: str | None = None
