@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from bufaudit.restoring import ClassKey
     from bufaudit.source.facts import ClassFact, FileFacts, RegistrationFact, RestoreFact
 
+
 def registrations_of(
     path: str, facts: FileFacts, project: Project, askers: Mapping[ClassKey, Sequence[RestoreFact]]
 ) -> Iterator[Registration]:

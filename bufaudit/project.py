@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from bufaudit.source.facts import ClassFact, FileFacts, MethodFact, RegistrationFact
-    from bufaudit.source.mentions import Mention
+    from bufaudit.source.mentions import Mentions
 
 #: Expressions whose value is the same each time: tables, masks, literals.
 _CONSTANT = re.compile(
@@ -91,7 +91,7 @@ class Project:
         self,
         load: Callable[[str], FileFacts | None],
         load_parts: Callable[[str], Mapping[str, Parts]],
-        load_mentions: Callable[[str], tuple[Mention, ...]],
+        load_mentions: Callable[[str], Mentions],
         roots: tuple[str, ...],
     ) -> None:
         self._load = load
@@ -100,7 +100,7 @@ class Project:
         self._roots = roots
         self._facts: dict[str, FileFacts | None] = {}
         self._parts: dict[str, Mapping[str, Parts]] = {}
-        self._mentions: dict[str, tuple[Mention, ...]] = {}
+        self._mentions: dict[str, Mentions] = {}
         self._packages: dict[str, PackageText] = {}
         self._modules: dict[tuple[str, str], str | None] = {}
         self._reaches: dict[tuple[str, str], Reach] = {}
@@ -175,8 +175,8 @@ class Project:
             if fact.class_name == found.fact.name:
                 yield fact
 
-    def mentions(self, path: str) -> tuple[Mention, ...]:
-        """The definitions of a file, with the names that they make something of."""
+    def mentions(self, path: str) -> Mentions:
+        """What the definitions of a file make things of."""
         if path not in self._mentions:
             self._mentions[path] = self._load_mentions(path)
         return self._mentions[path]
@@ -202,7 +202,7 @@ class Project:
                 prefix = binding.target[: len(binding.target) - len(binding.target.lstrip("."))]
                 source = self._module_path(path, module if module.strip(".") else prefix)
                 return self._source_of(source, rest, depth - 1) if source and source != path else None
-        if any(mention.name == name for mention in self.mentions(path)):
+        if any(mention.name == name for mention in self.mentions(path).definitions):
             return path, name
         sources = (self._module_path(path, star) for star in facts.star_imports)
         found = (self._source_of(source, name, depth - 1) for source in sources if source and source != path)
@@ -237,7 +237,7 @@ class Project:
             bases = [self.base(current, name) for name in current.fact.bases]
             named = [name for name in parts.children if self._is_bound(current.path, name)]
             children = [self._resolved(current.path, name) for name in named]
-            builds = builds or any(child != root and self._is_module(child) for child in children)
+            builds = builds or any(child != root and self.is_module(child) for child in children)
             for part in (*bases, *children):
                 if isinstance(part, str):
                     foreign = self._foreign_reach(part, is_base=part in bases)
@@ -262,7 +262,7 @@ class Project:
         head, dot, _ = name.partition(".")
         return not dot or (facts is not None and any(head == each.name for each in (*facts.imports, *facts.aliases)))
 
-    def _is_module(self, part: FoundClass | str) -> bool:
+    def is_module(self, part: FoundClass | str) -> bool:
         """Whether a class, of the project or not, is one of layers."""
         names = (part,) if isinstance(part, str) else self.foreign_bases(part)
         return any(name.startswith(("torch.nn.", "nn.")) or last_name(name) in torch_state.LAYERS for name in names)

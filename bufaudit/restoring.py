@@ -12,7 +12,7 @@ from bufaudit.source import vocabulary
 from bufaudit.source.syntax import last_name
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from bufaudit.project import FoundClass, Project
     from bufaudit.source.facts import FileFacts, HandoverFact, MethodFact, RestoreFact
@@ -113,21 +113,16 @@ class Restorers:
                 if restore.target is not None and _asks_for(restore.target, names) and _writes(restore, buffer):
                     return restore.initialiser
             for handover in self._facts(path).handovers:
-                if handover.of_module and handover.target is not None and _asks_for(handover.target, names):
-                    if writer_among(methods, reached(methods, (handover.callee,)), buffer):
-                        return handover.initialiser
+                asked = handover.of_module and handover.target is not None and _asks_for(handover.target, names)
+                if asked and writer_among(methods, reached(methods, (handover.callee,)), buffer):
+                    return handover.initialiser
         for member in lineage:
-            for restore in self.askers_of(member, askers):
+            for restore in askers.get(member.key, ()):
                 if _writes(restore, buffer):
                     return restore.initialiser
         if self._is_transformers(found.path) and self._restored_by_transformers(found, names, buffer):
             return TRANSFORMERS_BASE
         return None
-
-    @staticmethod
-    def askers_of(member: FoundClass, askers: Mapping[ClassKey, Sequence[RestoreFact]]) -> Sequence[RestoreFact]:
-        """The initialisers of other files that ask for a class."""
-        return askers.get(member.key, ())
 
     def under(self, found: FoundClass, buffer: str, model: FoundClass) -> Restored:
         """What `from_pretrained` of a model does about a buffer of a class in it."""
@@ -145,9 +140,10 @@ class Restorers:
             facts = self._facts(member.path)
             initialiser = f"{member.fact.name}.{INITIALISER}"
             for restore in facts.restores:
-                if restore.initialiser == initialiser and _writes(restore, buffer):
-                    if _concerns(restore.target, names, is_model=is_model) or "." in restore.attribute:
-                        return Restored("restored", initialiser, first)
+                if restore.initialiser != initialiser or not _writes(restore, buffer):
+                    continue
+                if _concerns(restore.target, names, is_model=is_model) or "." in restore.attribute:
+                    return Restored("restored", initialiser, first)
             inherited = False
             for handover in facts.handovers:
                 if handover.initialiser != initialiser:
@@ -229,7 +225,9 @@ def _asks_for(target: str, names: Collection[str]) -> bool:
         return True
     if target.startswith("*"):
         return any(fnmatchcase(name, target) for name in names)
-    return last_name(target) in names
+    name = last_name(target)
+    # Another spelling than a class has: a variable that may hold it.
+    return name in names or not name[:1].isupper() or (name.isupper() and len(name) > 3)
 
 
 def _writes(restore: RestoreFact, name: str) -> bool:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 _MOST_SYMBOLS = 80
 _MOST_FILES = 60
 _MOST_MODELS = 8
+#: A package in which so many files speak of `load_weights` is an engine that fills its models itself.
+_ENGINE_FILES = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +34,14 @@ class MetaLoad:
 
 @dataclass(frozen=True, slots=True)
 class Users:
-    """The models of transformers' kind that a class is, or is built by, and the meta loads in code that builds it."""
+    """The models of transformers' kind that a class is, or is built by, and the meta loads in code that builds it.
+
+    What `loads_itself`, a model or a user of one, has a loader of its own instead of transformers'.
+    """
 
     models: tuple[FoundClass, ...]
     meta_loads: tuple[MetaLoad, ...]
+    loads_itself: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,26 +70,48 @@ def _is_transformers_model(base: str) -> bool:
 
 
 def users_of(project: Project, found: FoundClass) -> Users:
-    """The nearest models above a class; what is above a model loads it through the model."""
+    """The nearest models above a class, which load it, and whether one of their users loads them in its own way."""
     models: dict[tuple[str, str], FoundClass] = {}
     loads: dict[MetaLoad, None] = {}
+    loads_itself = False
     if is_pretrained(project, found):
         models[found.key] = found
-    pending = [_Symbol(found.path, found.fact.name)]
-    seen = set(pending)
-    while pending and len(models) < _MOST_MODELS:
-        for user, meta in _users(project, pending.pop(0)):
+        loads_itself = _loads_itself(project, found)
+    start = _Symbol(found.path, found.fact.name)
+    #: The users that are still to be asked for, and whether there is a model below them.
+    pending = [(start, bool(models))]
+    seen = {start}
+    while pending:
+        symbol, covered = pending.pop(0)
+        for user, meta in _users(project, symbol):
             if meta is not None:
                 loads[MetaLoad(user.path, meta)] = None
-            if user in seen or len(seen) == _MOST_SYMBOLS:
+            if user in seen or len(seen) == _MOST_SYMBOLS or user.name.endswith("Config"):
                 continue
             seen.add(user)
             owner = project.find_class(user.path, user.name)
-            if owner is not None and owner.path == user.path and is_pretrained(project, owner):
-                models[owner.key] = owner
+            if owner is not None and owner.path == user.path:
+                pretrained = is_pretrained(project, owner)
+                if pretrained and not covered:
+                    models[owner.key] = owner
+                loads_itself = loads_itself or (
+                    (pretrained or project.is_module(owner)) and _loads_itself(project, owner)
+                )
+                pending.append((user, covered or pretrained))
             else:
-                pending.append(user)
-    return Users(tuple(models.values()), tuple(loads))
+                pending.append((user, covered))
+    if models and not loads_itself:
+        loads_itself = len(project.files_with("load_weights", found.path)) >= _ENGINE_FILES
+    return Users(tuple(models.values())[:_MOST_MODELS], tuple(loads), loads_itself)
+
+
+def _loads_itself(project: Project, found: FoundClass) -> bool:
+    names = {(member.path, member.fact.name) for member in project.lineage(found)}
+    return any(
+        mention.loads_itself and (path, mention.name) in names
+        for path in dict.fromkeys(path for path, _ in names)
+        for mention in project.mentions(path).definitions
+    )
 
 
 def _users(project: Project, symbol: _Symbol) -> Iterator[tuple[_Symbol, int | None]]:
@@ -99,7 +127,7 @@ def _users_in(
 ) -> Iterator[tuple[_Symbol, int | None]]:
     if not names:
         return
-    for mention in project.mentions(path):
+    for mention in project.mentions(path).definitions:
         user = _Symbol(path, mention.name)
         if user != symbol and not names.isdisjoint(mention.used):
             yield user, mention.meta

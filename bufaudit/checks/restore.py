@@ -69,7 +69,10 @@ def _problem(subject: Subject, restorers: Restorers, owner: FoundClass, fact: Re
         return None
     model, answer = min(losing, key=lambda each: each[1].answer == "unknown")
     confidence = _confidence(subject, fact, methods, model, answer, mixed=len(losing) < len(answers))
-    return Problem("BUF501", confidence, fact.place, _text(fact, model, answer), fact.class_name or "", _notes(model, answer))
+    if users.loads_itself:
+        confidence = "low"
+    text = _text(fact, model, answer)
+    return Problem("BUF501", confidence, fact.place, text, owner.fact.name, _notes(model, answer))
 
 
 def _is_built(methods: Methods, fact: RegistrationFact) -> bool:
@@ -88,9 +91,7 @@ def _confidence(
     subject: Subject, fact: RegistrationFact, methods: Methods, model: FoundClass, answer: Restored, *, mixed: bool
 ) -> Confidence:
     restored = {restore.place.line for restore in subject.facts.restores}
-    elsewhere = any(
-        same_name(touch.name, fact.name) and touch.line not in restored for touch in subject.facts.touches
-    )
+    elsewhere = any(same_name(touch.name, fact.name) and touch.line not in restored for touch in subject.facts.touches)
     if fact.persistent is not False or elsewhere or _needs_old_transformers(subject, model):
         return "low"
     resets = [name for name in methods if name.startswith(vocabulary.INITIALISERS) and name not in built_by(methods)]
@@ -102,6 +103,8 @@ def _confidence(
 def _needs_old_transformers(subject: Subject, model: FoundClass) -> bool:
     """Whether the code imports what transformers no longer has since its loads go through the meta device."""
     for path in dict.fromkeys((subject.path, model.path)):
+        if subject.project.mentions(path).needs_old_transformers:
+            return True
         facts = subject.project.facts(path)
         for binding in facts.imports if facts else ():
             if binding.target.startswith("transformers.") and (

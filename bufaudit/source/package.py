@@ -12,22 +12,26 @@ _MOST_FILES = 6000
 _MOST_BYTES = 96_000_000
 _OTHERS = frozenset({"__pycache__", "node_modules", "build", "dist", "tests", "test", "testing", "site-packages"})
 _PROJECT_MARKS = ("pyproject.toml", "setup.py", "setup.cfg", ".git")
-_FARTHEST = 4
+_FARTHEST = 3
 
 
 def top_folder(path: str) -> str:
-    """The top package around a file; where it is in none, the project, if its root is near, else its folder."""
-    own = os.path.dirname(path)
-    folder = own
-    for _ in range(_FARTHEST):
+    """The top package around a file; where it is in none, the project, if its root is near, else its folder.
+
+    Packages may lie in folders without `__init__.py`, within other packages.
+    """
+    folder = own = os.path.dirname(path)
+    top = ""
+    apart = 0
+    while apart < _FARTHEST and folder != os.path.dirname(folder):
         if _has(folder, ("__init__.py",)):
-            while _has(above := os.path.dirname(folder), ("__init__.py",)) and above != folder:
-                folder = above
-            return folder
-        if _has(folder, _PROJECT_MARKS):
-            return folder
+            top, apart = folder, 0
+        elif _has(folder, _PROJECT_MARKS):
+            return top or folder
+        else:
+            apart += 1
         folder = os.path.dirname(folder)
-    return own
+    return top or own
 
 
 def _has(folder: str, names: tuple[str, ...]) -> bool:

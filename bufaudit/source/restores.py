@@ -26,9 +26,23 @@ START = re.compile("def (?:" + "|".join(vocabulary.INITIALISERS) + ")")
 
 #: What a variable holds that runs over the buffers of a module.
 _A_TENSOR = "*tensor"
+_OWN_CLASS = ("self.__class__", "type()")
 #: Functions that are given a module and leave its state alone.
 _HARMLESS = frozenset(
-    {"isinstance", "issubclass", "hasattr", "getattr", "setattr", "type", "id", "print", "len", "repr", "str", "callable"}
+    {
+        "isinstance",
+        "issubclass",
+        "hasattr",
+        "getattr",
+        "setattr",
+        "type",
+        "id",
+        "print",
+        "len",
+        "repr",
+        "str",
+        "callable",
+    }
 )
 _TENSOR_WALKS = frozenset({"named_buffers", "buffers", "named_non_persistent_buffers"})
 _DEEPEST_INLINING = 2
@@ -82,8 +96,8 @@ class _Reader:
     def _handed(self, node: ast.AST, roots: Mapping[str, str | None], guards: frozenset[Guard]) -> Iterator[Fact]:
         for call in ast.walk(node):
             match call:
-                case ast.Call(func=ast.Attribute(value=ast.Name(id=root), attr=method)) if (
-                    root in roots and not any(_root_of(argument, roots) for argument in call.args)
+                case ast.Call(func=ast.Attribute(value=ast.Name(id=root), attr=method)) if root in roots and not any(
+                    _root_of(argument, roots) for argument in call.args
                 ):
                     yield HandoverFact(self.initialiser, roots[root], method, of_module=True)
                 case ast.Call(func=function, args=arguments):
@@ -105,9 +119,9 @@ class _Reader:
         parameters = parameters[1:] if parameters[:1] in (["self"], ["cls"]) else parameters
         inner: dict[str, str | None] = {"self": None}
         for parameter, argument in zip(parameters, call.args, strict=False):
-            root = _root_of(argument, roots)
-            if root is not None:
-                inner[parameter] = roots[root]
+            given = _root_of(argument, roots)
+            if given is not None:
+                inner[parameter] = roots[given]
         yield from replace(self, depth=self.depth + 1).block(method.body, inner, guards)
 
 
@@ -247,15 +261,15 @@ def _attribute(node: ast.expr) -> tuple[str, str] | None:
     return None
 
 
-def _classes_asked(test: ast.expr) -> dict[str, list[str]]:
-    """By variable: the classes that a condition asks it to be."""
-    asked: dict[str, list[str]] = {}
+def _classes_asked(test: ast.expr) -> dict[str, list[str | None]]:
+    """By variable: the classes that a condition asks it to be, None for that of the initialiser's own object."""
+    asked: dict[str, list[str | None]] = {}
     for node in ast.walk(test):
         match node:
             case ast.Call(func=ast.Name(id="isinstance"), args=[ast.Name(id=variable), classes]):
                 names = [name for name in map(dotted, _alternatives(classes)) if name]
                 if names:
-                    asked.setdefault(variable, []).extend(names)
+                    asked.setdefault(variable, []).extend(None if name in _OWN_CLASS else name for name in names)
             case ast.Compare(left=left, comparators=[right]):
                 for one, other in ((left, right), (right, left)):
                     text = constant_string(one)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 #: Attributes that tell something of a tensor other than its value.
 _ABOUT = frozenset({"device", "dtype", "shape", "size", "numel", "ndim", "dim", "is_cuda", "is_meta", "requires_grad"})
 #: In-place methods after which a tensor still holds something of its old value.
-_UPDATES = re.compile(r"^(add|sub|mul|div|lerp|addcmul|addcdiv|pow|clamp|sqrt|masked_\w+|index_\w+|scatter\w*|resize|t)_$")
+_UPDATES = re.compile(r"^(add\w*|sub|mul|div|lerp|pow|clamp|sqrt|masked_\w+|index_\w+|scatter\w*|resize|t)_$")
 _FILLS = r"copy_|fill_|zero_|set_|normal_|uniform_|trunc_normal_"
 
 
@@ -106,9 +106,7 @@ def _is_made_of(value: ast.expr, name: str) -> bool:
     """Whether a value is that of `self.<name>`, changed or moved, or another attribute of `self` as it is."""
     if _is_moved_attribute(value):
         return True
-    about = {
-        id(node.value) for node in ast.walk(value) if isinstance(node, ast.Attribute) and node.attr in _ABOUT
-    }
+    about = {id(node.value) for node in ast.walk(value) if isinstance(node, ast.Attribute) and node.attr in _ABOUT}
     return any(
         isinstance(node, ast.Attribute) and dotted(node) == f"self.{name}" and id(node) not in about
         for node in ast.walk(value)
@@ -124,9 +122,7 @@ def _is_moved_attribute(value: ast.expr) -> bool:
     return False
 
 
-def uses_of_buffers(
-    text: str, registrations: Iterable[RegistrationFact]
-) -> tuple[tuple[Touch, ...], frozenset[str]]:
+def uses_of_buffers(text: str, registrations: Iterable[RegistrationFact]) -> tuple[tuple[Touch, ...], frozenset[str]]:
     """Where a file writes the buffers that it registers as non-persistent, other than on `self`; which it reads."""
     names = sorted({last_name(fact.name) for fact in registrations if fact.persistent is not True})
     patterns = [name for name in names if not name.isidentifier()]
