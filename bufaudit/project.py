@@ -103,6 +103,7 @@ class Project:
         self._mentions: dict[str, Mentions] = {}
         self._packages: dict[str, PackageText] = {}
         self._modules: dict[tuple[str, str], str | None] = {}
+        self._names: dict[tuple[str, str, bool], FoundClass | str | None] = {}
         self._reaches: dict[tuple[str, str], Reach] = {}
 
     def facts(self, path: str) -> FileFacts | None:
@@ -281,6 +282,14 @@ class Project:
         return Reach((), (), complete=known or harmless)
 
     def _resolve(self, path: str, name: str, depth: int, *, own: bool = True) -> FoundClass | str | None:
+        key = path, name, own
+        if key not in self._names and depth:
+            # What is being resolved stands for nothing yet: modules may import each other in a circle.
+            self._names[key] = None
+            self._names[key] = self._looked_up(path, name, depth, own=own)
+        return self._names.get(key)
+
+    def _looked_up(self, path: str, name: str, depth: int, *, own: bool) -> FoundClass | str | None:
         facts = self.facts(path)
         if facts is None or depth == 0:
             return None

@@ -77,6 +77,8 @@ GONE_IN_TRANSFORMERS_5 = frozenset(
         "SequenceSummary",
     }
 )  # fmt: skip
+#: Attributes of rotary embeddings of that time, with which code outside transformers computed their frequencies again.
+ROTARY_ATTRIBUTES_GONE = frozenset({"rope_init_fn"})
 #: Modules of that time.
 MODULES_GONE_IN_TRANSFORMERS_5 = (
     "transformers.onnx", "transformers.utils.model_parallel_utils", "transformers.generation_utils",

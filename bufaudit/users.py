@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from bufaudit.project import FoundClass, Project
 
 #: A class that is used more widely than this is told by the first users, in the order of their paths.
-_MOST_SYMBOLS = 80
+_MOST_SYMBOLS = 60
 _MOST_FILES = 60
+#: The file that has transformers' own loader, where transformers itself is looked at.
+_TRANSFORMERS = "transformers.modeling_utils"
 _MOST_MODELS = 8
 #: A package in which so many files speak of `load_weights` is an engine that fills its models itself.
 _ENGINE_FILES = 8
@@ -57,7 +59,7 @@ def is_pretrained(project: Project, found: FoundClass) -> bool:
     if any(_is_transformers_model(base) for base in project.foreign_bases(found)):
         return True
     return any(
-        member.fact.name == "PreTrainedModel" and project.module_name(member.path) == "transformers.modeling_utils"
+        member.fact.name == "PreTrainedModel" and project.module_name(member.path) == _TRANSFORMERS
         for member in project.lineage(found)
     )
 
@@ -106,7 +108,11 @@ def users_of(project: Project, found: FoundClass) -> Users:
 
 
 def _loads_itself(project: Project, found: FoundClass) -> bool:
-    names = {(member.path, member.fact.name) for member in project.lineage(found)}
+    names = {
+        (member.path, member.fact.name)
+        for member in project.lineage(found)
+        if project.module_name(member.path) != _TRANSFORMERS
+    }
     return any(
         mention.loads_itself and (path, mention.name) in names
         for path in dict.fromkeys(path for path, _ in names)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from bufaudit.restoring import Methods, Restored
     from bufaudit.results import Confidence
     from bufaudit.source.facts import RegistrationFact
+    from bufaudit.users import Users
 
 #: Values that hold nothing which could be lost: none, no elements, or memory that was never written.
 _NOTHING = re.compile(
@@ -33,7 +34,9 @@ _FEW_ZEROS = re.compile(r"^(torch\.)?zeros(_like)?\(")
 
 def check(subject: Subject) -> Iterator[Problem]:
     """All problems of this family in one file."""
+    yield from _idle_restores(subject)
     seen = set()
+    users: dict[tuple[str, str], Users] = {}
     restorers = Restorers(subject.project)
     for fact in subject.facts.registrations:
         key = fact.class_name, fact.name
@@ -44,30 +47,52 @@ def check(subject: Subject) -> Iterator[Problem]:
         owner = subject.project.find_class(subject.path, fact.class_name)
         if owner is None:
             continue
-        problem = _problem(subject, restorers, owner, fact)
+        if not _is_lost_on_meta(subject, owner, fact):
+            continue
+        if owner.key not in users:
+            users[owner.key] = users_of(subject.project, owner)
+        problem = _problem(subject, restorers, owner, fact, users[owner.key])
         if problem is not None:
             seen.add(key)
             yield problem
+
+
+def _idle_restores(subject: Subject) -> Iterator[Problem]:
+    """Loops that compute rotary frequencies again, but only of modules with an attribute that none has any more."""
+    if not any(binding.target.startswith("transformers") for binding in subject.facts.imports):
+        return
+    for fact in subject.facts.restores:
+        for attribute in sorted(fact.needs & torch_state.ROTARY_ATTRIBUTES_GONE):
+            if fact.how != "mark" and fact.attribute.endswith("inv_freq"):
+                text = (
+                    f"`{fact.attribute}` is computed again only where a module has `{attribute}`, which no rotary "
+                    "embedding of transformers has since release 5: what was built on the meta device keeps "
+                    "uninitialised frequencies"
+                )
+                yield Problem("BUF501", "medium", fact.place, text, fact.initialiser)
 
 
 def _holds_nothing(fact: RegistrationFact) -> bool:
     return any(_NOTHING.search(value) or _EMPTY.search(value) for value in (fact.value, fact.made_from))
 
 
-def _problem(subject: Subject, restorers: Restorers, owner: FoundClass, fact: RegistrationFact) -> Problem | None:
+def _is_lost_on_meta(subject: Subject, owner: FoundClass, fact: RegistrationFact) -> bool:
+    """Whether a buffer gets its value while its object is built and at no other time, and is read."""
     methods = methods_of(subject.project, owner)
     if not _is_built(methods, fact) or rebuilt_in_use(methods, fact.name):
-        return None
-    if not subject.facts.buffers_read or not any(same_name(fact.name, name) for name in subject.facts.buffers_read):
-        return None
-    users = users_of(subject.project, owner)
-    if not users.models:
-        return None
+        return False
+    return any(same_name(fact.name, name) for name in subject.facts.buffers_read)
+
+
+def _problem(
+    subject: Subject, restorers: Restorers, owner: FoundClass, fact: RegistrationFact, users: Users
+) -> Problem | None:
     answers = [(model, restorers.under(owner, fact.name, model)) for model in users.models]
     losing = [(model, answer) for model, answer in answers if answer.answer != "restored"]
     if not losing:
         return None
     model, answer = min(losing, key=lambda each: each[1].answer == "unknown")
+    methods = methods_of(subject.project, owner)
     confidence = _confidence(subject, fact, methods, model, answer, mixed=len(losing) < len(answers))
     if users.loads_itself:
         confidence = "low"

@@ -114,7 +114,8 @@ class RestoreFact:
     `target` is a class that it asks for by isinstance, a part of a class's name between stars, "*" for any module it
     is given, or None for its own object. `how` tells a function that is given the tensor, such as `init.zeros_(x)`,
     from an in-place method or operator, from assignment, and from a mark: a flag set on the tensor, whose guards
-    have "initialized" where the initialiser reads that flag of that tensor.
+    have "initialized" where the initialiser reads that flag of that tensor. It `needs` the attributes that it asks
+    modules to have before it writes.
     """
 
     initialiser: str
@@ -123,6 +124,7 @@ class RestoreFact:
     how: Literal["function", "in-place", "assignment", "mark"]
     place: Place
     guards: frozenset[Guard]
+    needs: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

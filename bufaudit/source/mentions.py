@@ -14,7 +14,7 @@ _DEFINITION = re.compile(r"(?:async[ \t]+)?(?P<kind>def|class)[ \t]+(?P<name>\w+
 _TABLE = re.compile(r"(?P<name>[A-Za-z_]\w*)[ \t]*(?::[^=\n]*)?=[ \t]*[^=\s]")
 #: Called, looked up in, or, capitalised, given by a keyword or to a variable.
 _USED = re.compile(
-    r"(?P<called>[A-Za-z_]\w*)\s*(?:\(|\[|\.get\(|\.(?:_?from_config|from_pretrained|build|create)\()"
+    r"(?P<called>\b[A-Za-z_]\w*+)\s*+(?:\(|\[|\.get\(|\.(?:_?from_config|from_pretrained|build|create)\()"
     r"|=\s*(?:\w+\.)*(?P<given>[A-Z]\w*)(?=\s*[,)\n])"
 )
 _WORD = re.compile(r"[A-Za-z_]\w*")

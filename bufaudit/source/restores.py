@@ -44,6 +44,7 @@ _HARMLESS = frozenset(
         "callable",
     }
 )
+_PARAMETER_WALKS = frozenset({"named_parameters", "parameters", "state_dict"})
 _TENSOR_WALKS = frozenset({"named_buffers", "buffers", "named_non_persistent_buffers"})
 _DEEPEST_INLINING = 2
 
@@ -58,23 +59,26 @@ class _Reader:
     methods: Mapping[str, Definition]
     places: Places
     depth: int = 0
+    needs: frozenset[str] = frozenset()
 
     def block(
         self, body: Sequence[ast.stmt], roots: Mapping[str, str | None], guards: frozenset[Guard]
     ) -> Iterator[Fact]:
         """The facts of some statements; `roots` are the variables that hold a module, with whose it is."""
         roots = dict(roots)
+        asked_for: dict[str, str] = {}
         for statement in body:
             match statement:
                 case ast.If():
                     yield from self._handed(statement.test, roots, guards)
                     inner = guards | guards_of(statement.test)
                     asked = _classes_asked(statement.test)
+                    reader = replace(self, needs=self.needs | _attributes_asked(statement.test, asked_for))
                     for variable, targets in asked.items():
                         for target in targets:
-                            yield from self.block(statement.body, {**roots, variable: target}, inner)
+                            yield from reader.block(statement.body, {**roots, variable: target}, inner)
                     if not asked:
-                        yield from self.block(statement.body, roots, inner)
+                        yield from reader.block(statement.body, roots, inner)
                     yield from self.block(statement.orelse, roots, guards)
                     if isinstance(statement.body[-1], ast.Continue | ast.Return):
                         guards = inner
@@ -87,11 +91,19 @@ class _Reader:
                     for case in statement.cases:
                         yield from self.block(case.body, roots, guards)
                 case _:
-                    yield from _writes(statement, self.initialiser, roots, guards, self.places)
+                    for fact in _writes(statement, self.initialiser, roots, guards, self.places):
+                        yield replace(fact, needs=self.needs)
                     yield from self._handed(statement, roots, guards)
             match statement:
                 case ast.Assign(targets=[ast.Name(id=name)], value=value) if _stands_for_part(value, roots):
                     roots[name] = "*"
+                case ast.Assign(
+                    targets=[ast.Name(id=name)],
+                    value=ast.Call(
+                        func=ast.Name(id="getattr"), args=[ast.Name(), ast.Constant(value=str(attribute)), _]
+                    ),
+                ):
+                    asked_for[name] = attribute
 
     def _handed(self, node: ast.AST, roots: Mapping[str, str | None], guards: frozenset[Guard]) -> Iterator[Fact]:
         for call in ast.walk(node):
@@ -101,9 +113,9 @@ class _Reader:
                 ):
                     yield HandoverFact(self.initialiser, roots[root], method, of_module=True)
                 case ast.Call(func=function, args=arguments):
-                    given = [root for argument in arguments if (root := _root_of(argument, roots))]
                     callee = dotted(function)
-                    if given and last_name(callee) not in _HARMLESS:
+                    leaves_alone = last_name(callee) in _HARMLESS or callee.endswith("_")
+                    if not leaves_alone and any(_root_of(argument, roots) for argument in arguments):
                         yield from self._given(call, callee, roots, guards)
 
     def _given(
@@ -144,6 +156,18 @@ def restores_of_class(node: ast.ClassDef, qualified_name: str, places: Places) -
                 yield fact
 
 
+def _attributes_asked(test: ast.expr, variables: Mapping[str, str]) -> frozenset[str]:
+    """The attributes without which a condition does not hold; `variables` hold what some attributes gave."""
+    found = set()
+    for node in ast.walk(test):
+        match node:
+            case ast.Call(func=ast.Name(id="hasattr"), args=[_, ast.Constant(value=str(attribute))]):
+                found.add(attribute)
+            case ast.Name(id=name) if name in variables:
+                found.add(variables[name])
+    return frozenset(found)
+
+
 def _root_of(node: ast.expr, roots: Mapping[str, str | None]) -> str | None:
     """The variable that an expression is, if it holds a module other than the initialiser's own object."""
     return node.id if isinstance(node, ast.Name) and node.id in roots and node.id != "self" else None
@@ -153,6 +177,8 @@ def _loop_roots(loop: ast.For, roots: Mapping[str, str | None]) -> dict[str, str
     """The variables of a loop over parts of a module, or over its buffers."""
     source = {node.id for node in ast.walk(loop.iter) if isinstance(node, ast.Name)}
     if source.isdisjoint(roots):
+        return {}
+    if any(isinstance(node, ast.Attribute) and node.attr in _PARAMETER_WALKS for node in ast.walk(loop.iter)):
         return {}
     variables = [node.id for node in ast.walk(loop.target) if isinstance(node, ast.Name)]
     tensors = any(isinstance(node, ast.Attribute) and node.attr in _TENSOR_WALKS for node in ast.walk(loop.iter))
