@@ -22,7 +22,7 @@ _MOST_FILES = 60
 #: The file that has transformers' own loader, where transformers itself is looked at.
 _TRANSFORMERS = "transformers.modeling_utils"
 _MOST_MODELS = 8
-#: A package in which so many files speak of `load_weights` is an engine that fills its models itself.
+#: A package with so many `load_weights` methods is an engine that fills its models itself.
 _ENGINE_FILES = 8
 
 
@@ -103,7 +103,7 @@ def users_of(project: Project, found: FoundClass) -> Users:
             else:
                 pending.append((user, covered))
     if models and not loads_itself:
-        loads_itself = len(project.files_with("load_weights", found.path)) >= _ENGINE_FILES
+        loads_itself = len(project.files_with("def load_weights", found.path)) >= _ENGINE_FILES
     return Users(tuple(models.values())[:_MOST_MODELS], tuple(loads), loads_itself)
 
 
