@@ -14,13 +14,15 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from bufaudit import torch_state
+from bufaudit.source.package import PackageText, top_folder
 from bufaudit.source.parts import Parts
 from bufaudit.source.syntax import last_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from bufaudit.source.facts import ClassFact, FileFacts, RegistrationFact
+    from bufaudit.source.facts import ClassFact, FileFacts, MethodFact, RegistrationFact
+    from bufaudit.source.mentions import Mentions
 
 #: Expressions whose value is the same each time: tables, masks, literals.
 _CONSTANT = re.compile(
@@ -81,21 +83,27 @@ class Project:
     """The index over the files of a project, filled as it is asked.
 
     `load` gives the facts of a file by its path, None where there is no such file, `load_parts` the parts of its
-    classes by their names; `roots` are the folders that absolute imports may start from.
+    classes by their names, `load_mentions` what its definitions make things of; `roots` are the folders that absolute
+    imports may start from.
     """
 
     def __init__(
         self,
         load: Callable[[str], FileFacts | None],
         load_parts: Callable[[str], Mapping[str, Parts]],
+        load_mentions: Callable[[str], Mentions],
         roots: tuple[str, ...],
     ) -> None:
         self._load = load
         self._load_parts = load_parts
+        self._load_mentions = load_mentions
         self._roots = roots
         self._facts: dict[str, FileFacts | None] = {}
         self._parts: dict[str, Mapping[str, Parts]] = {}
+        self._mentions: dict[str, Mentions] = {}
+        self._packages: dict[str, PackageText] = {}
         self._modules: dict[tuple[str, str], str | None] = {}
+        self._names: dict[tuple[str, str, bool], FoundClass | str | None] = {}
         self._reaches: dict[tuple[str, str], Reach] = {}
 
     def facts(self, path: str) -> FileFacts | None:
@@ -169,6 +177,51 @@ class Project:
             if fact.class_name == found.fact.name and fact.receiver == "self":
                 yield FoundRegistration(found.path, fact)
 
+    def methods(self, found: FoundClass) -> Iterator[MethodFact]:
+        """What is known of a class's own methods."""
+        facts = self.facts(found.path)
+        for fact in facts.methods if facts else ():
+            if fact.class_name == found.fact.name:
+                yield fact
+
+    def mentions(self, path: str) -> Mentions:
+        """What the definitions of a file make things of."""
+        if path not in self._mentions:
+            self._mentions[path] = self._load_mentions(path)
+        return self._mentions[path]
+
+    def files_with(self, word: str, near: str) -> tuple[str, ...]:
+        """The files of the package around a file in which a word occurs."""
+        folder = top_folder(near)
+        if folder not in self._packages:
+            self._packages[folder] = PackageText(folder)
+        return self._packages[folder].files_with(word)
+
+    def source_of(self, path: str, name: str) -> tuple[str, str] | None:
+        """The file that defines what `name` stands for in a file, class or not, and its name there."""
+        return self._source_of(path, name, _DEEPEST_RESOLUTION)
+
+    def _source_of(self, path: str, name: str, depth: int) -> tuple[str, str] | None:
+        facts = self.facts(path)
+        if facts is None or depth == 0:
+            return None
+        for binding in facts.imports:
+            if binding.name == name:
+                module, _, rest = binding.target.rpartition(".")
+                prefix = binding.target[: len(binding.target) - len(binding.target.lstrip("."))]
+                source = self._module_path(path, module if module.strip(".") else prefix)
+                return self._source_of(source, rest, depth - 1) if source and source != path else None
+        if any(mention.name == name for mention in self.mentions(path).definitions):
+            return path, name
+        sources = (self._module_path(path, star) for star in facts.star_imports)
+        found = (self._source_of(source, name, depth - 1) for source in sources if source and source != path)
+        return next((each for each in found if each is not None), None)
+
+    def imports_module(self, path: str, module: str) -> bool:
+        """Whether a file imports another one as a module."""
+        facts = self.facts(path)
+        return facts is not None and any(self._module_path(path, each.target) == module for each in facts.imports)
+
     def reach(self, path: str, name: str) -> Reach:
         """What the module tree of the class that `name` stands for can hold."""
         found = self.find_class(path, name)
@@ -193,7 +246,7 @@ class Project:
             bases = [self.base(current, name) for name in current.fact.bases]
             named = [name for name in parts.children if self._is_bound(current.path, name)]
             children = [self._resolved(current.path, name) for name in named]
-            builds = builds or any(child != root and self._is_module(child) for child in children)
+            builds = builds or any(child != root and self.is_module(child) for child in children)
             for part in (*bases, *children):
                 if isinstance(part, str):
                     foreign = self._foreign_reach(part, is_base=part in bases)
@@ -218,7 +271,7 @@ class Project:
         head, dot, _ = name.partition(".")
         return not dot or (facts is not None and any(head == each.name for each in (*facts.imports, *facts.aliases)))
 
-    def _is_module(self, part: FoundClass | str) -> bool:
+    def is_module(self, part: FoundClass | str) -> bool:
         """Whether a class, of the project or not, is one of layers."""
         names = (part,) if isinstance(part, str) else self.foreign_bases(part)
         return any(name.startswith(("torch.nn.", "nn.")) or last_name(name) in torch_state.LAYERS for name in names)
@@ -237,6 +290,14 @@ class Project:
         return Reach((), (), complete=known or harmless)
 
     def _resolve(self, path: str, name: str, depth: int, *, own: bool = True) -> FoundClass | str | None:
+        key = path, name, own
+        if key not in self._names and depth:
+            # What is being resolved stands for nothing yet: modules may import each other in a circle.
+            self._names[key] = None
+            self._names[key] = self._looked_up(path, name, depth, own=own)
+        return self._names.get(key)
+
+    def _looked_up(self, path: str, name: str, depth: int, *, own: bool) -> FoundClass | str | None:
         facts = self.facts(path)
         if facts is None or depth == 0:
             return None

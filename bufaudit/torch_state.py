@@ -96,3 +96,25 @@ KEEPS_DEVICE = frozenset(
         "div", "tril", "triu", "clamp", "outer", "all", "any",
     }
 )  # fmt: skip
+#: How the names of classes end that transformers' `from_pretrained` loads.
+TRANSFORMERS_MODELS = ("PreTrainedModel", "PretrainedModel", "Model")
+#: Names that transformers had before its release 5, whose loads are the first to go through the meta device; code that
+#: imports one of them runs with earlier releases only.
+GONE_IN_TRANSFORMERS_5 = frozenset(
+    {
+        "find_pruneable_heads_and_indices", "prune_conv1d_layer", "prune_layer", "isin_mps_friendly", "SinkCache",
+        "HybridCache", "OffloadedStaticCache", "is_torch_fx_available", "_compute_default_rope_parameters",
+        "is_fa_with_position_ids", "BeamSearchDecoderOnlyOutput", "GreedySearchDecoderOnlyOutput", "BeamScorer",
+        "SampleDecoderOnlyOutput", "GreedySearchOutput", "SampleOutput", "is_tf_available", "is_flax_available",
+        "SequenceSummary",
+    }
+)  # fmt: skip
+#: Attributes of rotary embeddings of that time, with which code outside transformers computed their frequencies again.
+ROTARY_ATTRIBUTES_GONE = frozenset({"rope_init_fn"})
+#: Modules of that time.
+MODULES_GONE_IN_TRANSFORMERS_5 = (
+    "transformers.onnx", "transformers.utils.model_parallel_utils", "transformers.generation_utils",
+    "transformers.deepspeed", "transformers.generation.beam_search", "transformers.generation.beam_constraints",
+    "transformers.utils.fx", "transformers.modeling_utils.apply_chunking_to_forward",
+    "transformers.modeling_utils.PretrainedConfig", "transformers.modeling_utils.prune_linear_layer",
+)  # fmt: skip

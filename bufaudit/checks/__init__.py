@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bufaudit.checks import average, initialise, load, move, registration, save, sync
+from bufaudit.checks import average, initialise, load, move, registration, restore, save, sync
 from bufaudit.checks.context import Problem, Subject, one_per_line
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ _FAMILIES: tuple[Callable[[Subject], Iterator[Problem]], ...] = (
     average.check,
     move.check,
     registration.check,
+    restore.check,
 )
 
 

@@ -11,7 +11,7 @@ from bufaudit.source import registrations, restores, vocabulary
 from bufaudit.source.blocks import blocks, skeleton
 from bufaudit.source.callers import arguments_given, walked_parameters
 from bufaudit.source.constructors import attribute_types, statements
-from bufaudit.source.facts import ClassFact, FileFacts
+from bufaudit.source.facts import ClassFact, FileFacts, HandoverFact, RestoreFact
 from bufaudit.source.flow import read_function
 from bufaudit.source.registrations import RegistrationReader
 from bufaudit.source.restores import restores_of_class
@@ -19,11 +19,12 @@ from bufaudit.source.scope import read_scope
 from bufaudit.source.suppressions import parse_suppressions
 from bufaudit.source.syntax import Definition, Places, dotted
 from bufaudit.source.text import Unreadable, parse, split_lines
+from bufaudit.source.upkeep import methods_of_class, uses_of_buffers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from bufaudit.source.facts import Argument, FillFact, Function, RegistrationFact, RestoreFact
+    from bufaudit.source.facts import Argument, FillFact, Function, MethodFact, RegistrationFact
 
 #: Words without one of which a function does nothing to state that any rule asks about.
 _STATE_WORDS = (
@@ -90,6 +91,8 @@ class _Extraction:
         self._registrations: list[RegistrationFact] = []
         self._fills: list[FillFact] = []
         self._restores: list[RestoreFact] = []
+        self._handovers: list[HandoverFact] = []
+        self._methods: list[MethodFact] = []
 
     def facts(self, tree: ast.Module) -> FileFacts:
         """All facts of the parsed file."""
@@ -98,6 +101,7 @@ class _Extraction:
         self._read_definitions(tree.body, "", nested=False)
         code = [statement for statement in tree.body if not isinstance(statement, ast.Import | ast.ImportFrom)]
         self._functions += self._module_code(code)
+        touches, read = uses_of_buffers(self._text, self._registrations)
         generated = _GENERATED.search(self._text, 0, 3000)
         return FileFacts(
             imports=scope.imports,
@@ -109,6 +113,10 @@ class _Extraction:
             registrations=tuple(self._registrations),
             fills=tuple(self._fills),
             restores=tuple(self._restores),
+            handovers=tuple(self._handovers),
+            methods=tuple(self._methods),
+            touches=touches,
+            buffers_read=read,
             words=self._words(),
             suppressions=parse_suppressions(self._text),
             generated_from=generated[1] if generated else None,
@@ -130,9 +138,14 @@ class _Extraction:
 
     def _read_class(self, node: ast.ClassDef, name: str, *, nested: bool) -> None:
         own_registrations = self._class_registrations(node, name)
-        own_restores = self._class_restores(node, name)
+        initialises = restores.START.search(self._text, *self._extent(node)) is not None
+        own_restores = self._class_restores(node, name) if initialises else []
         self._fills += self._reader.fills(node, name, own_registrations)
         self._registrations += own_registrations
+        if any(fact.persistent is not True for fact in own_registrations):
+            self._methods += methods_of_class(node, name)
+        elif initialises:
+            self._methods += methods_of_class(node, name, vocabulary.INITIALISERS)
         self._restores += own_restores
         if not nested or own_registrations or own_restores:
             self._classes.append(
@@ -165,9 +178,9 @@ class _Extraction:
         return (*registrations.WORDS, *sorted(spelled))
 
     def _class_restores(self, node: ast.ClassDef, name: str) -> list[RestoreFact]:
-        if restores.START.search(self._text, *self._extent(node)) is None:
-            return []
-        return list(dict.fromkeys(restores_of_class(node, name, self._places)))
+        found = dict.fromkeys(restores_of_class(node, name, self._places))
+        self._handovers += (fact for fact in found if isinstance(fact, HandoverFact))
+        return [fact for fact in found if isinstance(fact, RestoreFact)]
 
     def _read_free_function(self, node: Definition, name: str) -> None:
         if "<locals>" not in name and self._mentions(node, _STATE_WORDS):

@@ -155,7 +155,7 @@ class RestoreFact:
     is given, or None for its own object. `how` tells a function that is given the tensor, such as `init.zeros_(x)`,
     from an in-place method or operator, from assignment, and from a mark: a flag set on the tensor, whose guards
     have "initialized" where the initialiser reads that flag of that tensor. One that is `partial` writes only what
-    an index picks.
+    an index picks. It `needs` the attributes that it asks modules to have before it writes.
     """
 
     initialiser: str
@@ -165,6 +165,45 @@ class RestoreFact:
     place: Place
     guards: frozenset[Guard]
     partial: bool = False
+    needs: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class HandoverFact:
+    """An initialiser leaves a module to other code: to a method of the module, or to a function that is given it.
+
+    `target` is as in `RestoreFact`; `callee` is the method's name where it is one `of_module`, else the called
+    expression.
+    """
+
+    initialiser: str
+    target: str | None
+    callee: str
+    of_module: bool
+
+
+@dataclass(frozen=True, slots=True)
+class MethodFact:
+    """A method of a class that registers non-persistent buffers, or an initialiser of any class.
+
+    `writes` are the attributes of its object that get a value which is not made of their own old one (with `{}` for
+    what is computed in a name), `calls` the methods of its object that it calls or gives on.
+    """
+
+    class_name: str
+    name: str
+    line: int
+    end_line: int
+    writes: tuple[str, ...]
+    calls: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Touch:
+    """A line that writes an attribute of the name of a non-persistent buffer, of an object other than `self`."""
+
+    name: str
+    line: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,7 +308,10 @@ class Argument:
 
 @dataclass(frozen=True, slots=True)
 class FileFacts:
-    """All that is known of one file."""
+    """All that is known of one file.
+
+    `buffers_read` are the names of non-persistent buffers that it registers and whose value it reads anywhere.
+    """
 
     imports: tuple[Import, ...] = ()
     star_imports: tuple[str, ...] = ()
@@ -280,6 +322,10 @@ class FileFacts:
     registrations: tuple[RegistrationFact, ...] = ()
     fills: tuple[FillFact, ...] = ()
     restores: tuple[RestoreFact, ...] = ()
+    handovers: tuple[HandoverFact, ...] = ()
+    methods: tuple[MethodFact, ...] = ()
+    touches: tuple[Touch, ...] = ()
+    buffers_read: frozenset[str] = frozenset()
     words: frozenset[str] = frozenset()
     suppressions: tuple[Suppression, ...] = ()
     generated_from: str | None = None
