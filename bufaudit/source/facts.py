@@ -191,6 +191,39 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
+class Cast:
+    """A statement that casts a module, its floating point buffers with it, to `dtype`, a source text.
+
+    `receiver_type` is the class that the module is made or loaded from, where the code around says so. A module that is
+    `one_of_many` comes from a walk over a tree's modules; one that is `handed_on` is cast for another call.
+    """
+
+    receiver: str
+    receiver_type: str | None
+    dtype: str
+    one_of_many: bool
+    handed_on: bool
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class DtypeUse:
+    """What a method makes of the dtype of a buffer that its class registers.
+
+    The buffer is "rounded" to the dtype of something that the method is given, "raised" to float32, "asked" for its
+    dtype or made anew; or "positions" are made in its dtype. `late` tells whether the method can run once the object
+    is built.
+    """
+
+    class_name: str
+    attribute: str
+    how: Literal["rounded", "positions", "raised", "asked"]
+    method: str
+    late: bool
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
 class Function:
     """A function, method or the module's own code (named `<module>`) in which something happens to state.
 
@@ -208,6 +241,7 @@ class Function:
     walks: tuple[Walk, ...]
     effects: tuple[Effect, ...]
     calls: tuple[Call, ...]
+    casts: tuple[Cast, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +255,7 @@ class FileFacts:
     functions: tuple[Function, ...] = ()
     registrations: tuple[RegistrationFact, ...] = ()
     restores: tuple[RestoreFact, ...] = ()
+    dtype_uses: tuple[DtypeUse, ...] = ()
     words: frozenset[str] = frozenset()
     suppressions: tuple[Suppression, ...] = ()
     generated_from: str | None = None

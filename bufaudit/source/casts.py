@@ -1,0 +1,223 @@
+"""Casts of whole modules to another dtype, and what a class makes of the dtype of a buffer that it registers."""
+
+from __future__ import annotations
+
+import ast
+import re
+from typing import TYPE_CHECKING, Literal
+
+from bufaudit.source.facts import DtypeUse
+from bufaudit.source.syntax import Definition, dotted, last_name, source_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from bufaudit.source.facts import RegistrationFact
+    from bufaudit.source.syntax import Places
+
+#: Methods that cast to half precision without being told a dtype.
+_HALVES = {"half": "torch.float16", "bfloat16": "torch.bfloat16"}
+#: How the methods above are called.
+_WORDS = tuple(f".{method}()" for method in _HALVES)
+_TO = re.compile(r"\.to\([^()]*+(?:\([^()]*+\)[^()]*+)*+\)")
+_STATEMENT = re.compile(r"[ \t]*(?P<module>[A-Za-z_][\w.\[\]]*)$")
+_ASSIGNMENT = re.compile(r"[ \t]*(?P<module>[A-Za-z_][\w.]*) = (?P=module)$")
+_DTYPE = re.compile(r"dtype|float16|half|precision|torch_type")
+_FULL = re.compile(r"float32|float64|\bfloat\b|double|fp32|int\d|\bint\b|long|bool|(orig|prev|old|saved|backup|master)\w*_")
+_HALF = re.compile(r"float16|half|bf16|fp16")
+_CHAINED = frozenset({"eval", "train", "cuda", "cpu", "requires_grad_"})
+#: Names of variables that hold a model rather than a layer or a tensor.
+MODULE_NAME = re.compile(
+    r"(^|_)(model|module|network|net|transformer|policy|actor|critic|llm|student|learner|backbone)(_g)?$"
+)
+#: Methods that walk a tree's modules one by one.
+_MODULE_WALKS = frozenset({"modules", "named_modules", "children", "named_children", "parameters", "named_parameters"})
+#: Buffers whose values are small steps, exponents or statistics, which half precision rounds away.
+PRECISE = re.compile(
+    r"inv_freq|(^|_)inverse_freq|(expert|correction|score)\w*_bias|(^|_)(ema|cluster_size|embed_avg|running_(mean|var))",
+)
+_FLOAT32 = re.compile(r"dtype=torch\.float(32)?\b|\.float\(\)|\.to\(torch\.float(32)?\)")
+_OTHER_DTYPE = re.compile(r"complex|polar|bool|\blong\(|torch\.int|\.dtype\b|empty\((\(\)|\[\]|0\b)|^None None$")
+#: Arguments of a method that are positions, which rounding to their dtype is meant for.
+_POSITIONS = re.compile(r"^(t|seq|pos\w*|position\w*|time\w*|coord\w*|\w*_ids|freqs?)$")
+
+
+def offsets(text: str) -> tuple[int, ...]:
+    """Where in a text a statement may cast a module, in order."""
+    found = {*_calls_of_to(text)}
+    for word in _WORDS:
+        position = text.find(word)
+        while position >= 0:
+            found.add(position)
+            position = text.find(word, position + 1)
+    return tuple(sorted(found))
+
+
+def _calls_of_to(text: str) -> Iterator[int]:
+    position = text.find(".to(")
+    while position >= 0:
+        before = text[text.rfind("\n", 0, position) + 1 : position]
+        if _STATEMENT.match(before) or ((found := _ASSIGNMENT.match(before)) and MODULE_NAME.search(found["module"])):
+            match = _TO.match(text, position)
+            if match is not None and _DTYPE.search(match[0]):
+                yield position
+        position = text.find(".to(", position + 1)
+
+
+def lowered_by(statement: ast.stmt) -> tuple[ast.Call, ast.expr, str] | None:
+    """The call by which a statement casts a module to a lower dtype, the module and the dtype."""
+    match statement:
+        case ast.Expr(value=value):
+            return _in_chain(value)
+        case ast.Assign(targets=[ast.Name() | ast.Attribute() as target], value=value):
+            found = _in_chain(value)
+            if found is None or not MODULE_NAME.search(last_name(dotted(found[1]))):
+                return None
+            return found if MODULE_NAME.search(last_name(dotted(target))) else None
+    return None
+
+
+def lowered_arguments(statement: ast.stmt) -> Iterator[tuple[ast.Call, ast.expr, str]]:
+    """The modules that a statement casts and hands to another call."""
+    if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call):
+        for argument in statement.value.args:
+            found = _in_chain(argument)
+            if found is not None and MODULE_NAME.search(last_name(dotted(found[1]))):
+                yield found
+
+
+def _in_chain(node: ast.expr) -> tuple[ast.Call, ast.expr, str] | None:
+    while isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+        dtype = lower_dtype(node)
+        if dtype:
+            return node, node.func.value, dtype
+        if node.func.attr not in _CHAINED:
+            return None
+        node = node.func.value
+    return None
+
+
+def lower_dtype(call: ast.Call) -> str:
+    """The dtype that a method call casts to, "" where it casts to none or to full precision."""
+    method = call.func.attr if isinstance(call.func, ast.Attribute) else ""
+    if method in _HALVES and not call.args and not call.keywords:
+        return _HALVES[method]
+    if method != "to":
+        return ""
+    named = next((keyword.value for keyword in call.keywords if keyword.arg == "dtype"), None)
+    given = [named] if named is not None else call.args
+    texts = [text for text in map(source_text, given) if named is not None or _DTYPE.search(text)]
+    if not texts or (_FULL.search(texts[0]) and not _HALF.search(texts[0])):
+        return ""
+    return texts[0]
+
+
+def module_variables(target: ast.expr, iterable: ast.expr) -> Iterator[str]:
+    """The variables of a loop that takes a tree's modules, or parameters, one by one."""
+    walked = any(
+        isinstance(node, ast.Call) and last_name(dotted(node.func)) in _MODULE_WALKS for node in ast.walk(iterable)
+    )
+    if walked:
+        yield from (node.id for node in ast.walk(target) if isinstance(node, ast.Name))
+
+
+def is_precise(fact: RegistrationFact) -> bool:
+    """Whether a buffer is of float32 and holds what half precision rounds away, by its name or as its code says."""
+    value = f"{fact.value} {fact.made_from}"
+    if _OTHER_DTYPE.search(value):
+        return False
+    return PRECISE.search(fact.name) is not None or is_float32(fact)
+
+
+def is_float32(fact: RegistrationFact) -> bool:
+    """Whether a registration says that its buffer is of float32."""
+    return _FLOAT32.search(f"{fact.value} {fact.made_from}") is not None
+
+
+def uses_of_class(node: ast.ClassDef, name: str, attributes: frozenset[str], places: Places) -> Iterator[DtypeUse]:
+    """What the methods of a class make of the dtype of buffers that it registers."""
+    methods = {child.name: child for child in node.body if isinstance(child, Definition)}
+    late = _run_later(methods)
+    for method in methods.values():
+        given = {argument.arg for argument in (*method.args.posonlyargs, *method.args.args, *method.args.kwonlyargs)}
+        for child in ast.walk(method):
+            found = _use(child, given)
+            if found is not None and found[1] in attributes:
+                how, attribute = found
+                place = places.of(child, _statement_of(method, child))
+                yield DtypeUse(name, attribute, how, f"{name}.{method.name}", method.name in late, place)
+
+
+def _run_later(methods: Mapping[str, Definition]) -> frozenset[str]:
+    """The methods that may run after the object was built."""
+    callers: dict[str, set[str]] = {name: set() for name in methods}
+    for name, method in methods.items():
+        for node in ast.walk(method):
+            if isinstance(node, ast.Call) and (called := dotted(node.func)).startswith("self."):
+                callers.get(called.removeprefix("self."), set()).add(name)
+    late = {name for name in methods if name != "__init__" and callers[name] != {"__init__"}}
+    while more := {name for name in methods if name not in late and callers[name] & late}:
+        late |= more
+    return frozenset(late - {"__init__"})
+
+
+How = Literal["rounded", "positions", "raised", "asked"]
+
+
+def _use(node: ast.AST, given: set[str]) -> tuple[How, str] | None:
+    match node:
+        case ast.Call(func=ast.Attribute(value=value, attr="float" | "double")) if attribute := _buffer(value):
+            return "raised", attribute
+        case ast.Call(func=ast.Attribute(value=value, attr="half" | "bfloat16")) if attribute := _buffer(value):
+            return "rounded", attribute
+        case ast.Call(func=ast.Attribute(value=value, attr="to")) if attribute := _buffer(value):
+            texts = [source_text(each) for each in (*node.args, *(keyword.value for keyword in node.keywords))]
+            if any(_FULL.search(text) for text in texts):
+                return "raised", attribute
+            if any(_is_activation_dtype(text, given) for text in texts):
+                return "rounded", attribute
+        case ast.Call(func=ast.Attribute(attr="type_as"), args=[argument]) if attribute := _buffer(argument):
+            return "positions", attribute
+        case ast.Call():
+            for argument in (*node.args, *(keyword.value for keyword in node.keywords)):
+                if isinstance(argument, ast.Attribute) and argument.attr == "dtype":
+                    attribute = _buffer(argument.value)
+                    if attribute and last_name(dotted(node.func)) in ("arange", "to", "type", "outer"):
+                        return "positions", attribute
+        case ast.Compare(left=ast.Attribute(value=value, attr="dtype")) if attribute := _buffer(value):
+            return "asked", attribute
+        case ast.Attribute(value=ast.Name(id="self"), attr=attribute, ctx=ast.Store()):
+            return "asked", attribute
+    return None
+
+
+def _is_activation_dtype(text: str, given: Iterable[str]) -> bool:
+    """Whether a dtype is that of an argument of the method, unless the argument is positions; or such a dtype itself."""
+    owner, dot, last = text.rpartition(".")
+    if not dot:
+        return text in given and "dtype" in text
+    return last == "dtype" and owner in given and _POSITIONS.search(owner) is None
+
+
+def _buffer(node: ast.expr) -> str:
+    """The attribute of self that an expression is made of without arithmetic."""
+    while True:
+        match node:
+            case ast.Attribute(value=ast.Name(id="self"), attr=attribute):
+                return attribute
+            case ast.Call(func=ast.Attribute(value=inner, attr="to" | "clone" | "detach" | "view" | "expand")):
+                node = inner
+            case ast.Subscript(value=inner) | ast.Attribute(value=inner, attr="data"):
+                node = inner
+            case _:
+                return ""
+
+
+def _statement_of(method: Definition, node: ast.AST) -> ast.stmt:
+    """The innermost statement of a method that holds a node."""
+    found: ast.stmt = method
+    line = getattr(node, "lineno", method.lineno)
+    for child in ast.walk(method):
+        if isinstance(child, ast.stmt) and child.lineno <= line <= (child.end_lineno or child.lineno):
+            found = child
+    return found
