@@ -10,7 +10,7 @@ from bufaudit import torch_state
 from bufaudit.checks.context import Note, Problem
 from bufaudit.project import FoundClass, FoundRegistration
 from bufaudit.source import vocabulary
-from bufaudit.source.casts import MODULE_NAME, is_float32, is_precise
+from bufaudit.source.casts import MODULE_NAME, PRECISE, is_float32, is_precise
 from bufaudit.source.syntax import last_name
 
 if TYPE_CHECKING:
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from bufaudit.checks.context import FunctionView, Subject
     from bufaudit.project import Project
     from bufaudit.results import Confidence
-    from bufaudit.source.facts import Cast, DtypeUse, RegistrationFact
+    from bufaudit.source.facts import Cast, DtypeUse, FileFacts, RegistrationFact
 
 _CODE = "BUF402"
 _MOST = 3
 #: Classes that take any user's model and go on to train it or to generate with it.
-_FRAMEWORK = re.compile(r"Engine|Trainer|Worker|Strategy|Learner|Actor\b|Plugin|Accelerator")
+_FRAMEWORK = re.compile(r"Engine|Trainer|Worker|Learner")
 #: Functions that do what they are told, and no more: the caller asks for the cast.
 _ASKED_FOR = re.compile(r"^(to|half|bfloat16|float16|bf16|fp16|type|_apply)$")
 _FREQUENCY = re.compile(r"inv_freq|inverse_freq")
@@ -92,38 +92,42 @@ def _precise_tree(project: Project, path: str, name: str | None) -> _Precise:
     libraries: list[str] = []
     for member in project.tree(path, name) if name else ():
         if isinstance(member, FoundClass):
-            kept = _kept(project, member)
-            registrations += [
-                found
-                for found in project.registrations(member)
-                if is_precise(found.fact) and found.fact.name not in kept
-            ]
+            registrations += [found for found in project.registrations(member) if _can_lose(project, found)]
         elif torch_state.ROTARY_MODELS.match(member):
             libraries.append(member)
     return _Precise(tuple(registrations), tuple(libraries))
 
 
-def _kept(project: Project, found: FoundClass) -> frozenset[str]:
-    """The buffers whose dtype a class looks after itself."""
-    facts = project.facts(found.path)
-    uses = facts.dtype_uses if facts else ()
-    return frozenset(use.attribute for use in uses if use.class_name == found.fact.name and use.how == "asked")
+def _can_lose(project: Project, found: FoundRegistration) -> bool:
+    """Whether a buffer loses what matters by a cast: its class reads it later and never looks after it."""
+    if not PRECISE.search(found.fact.name) or not is_precise(found.fact):
+        return False
+    how = _uses(project.facts(found.path), found.fact)
+    return bool(how) and how.isdisjoint({"asked", "renewed"})
+
+
+def _uses(facts: FileFacts | None, registered: RegistrationFact) -> set[str]:
+    """What a class makes of the dtype of a buffer of its own once its objects are built."""
+    return {
+        use.how
+        for use in (facts.dtype_uses if facts else ())
+        if use.late and (use.class_name, use.attribute) == (registered.class_name, registered.name)
+    }
 
 
 def _confidence(view: FunctionView, cast: Cast, precise: _Precise) -> Confidence | None:
-    restores_parameters = any(
-        effect.kind == "write" and "cast" in effect.origins for effect in view.effects("write", on="parameters")
-    )
     if precise.registrations or precise.libraries:
         return "high"
-    if restores_parameters:
+    if any("cast" in effect.origins for effect in view.effects("write", on="parameters")):
         return "medium"
-    if cast.receiver_type is not None or not MODULE_NAME.search(last_name(cast.receiver)):
+    name = last_name(cast.receiver)
+    if cast.receiver_type is not None or not MODULE_NAME.search(name):
         return None
-    owner = view.function.class_name or ""
-    if _FRAMEWORK.search(owner):
+    framework = _FRAMEWORK.search(view.function.class_name or "")
+    goes_on = bool(vocabulary.GOES_ON & view.function.words)
+    if framework and (goes_on or cast.receiver.startswith("self.")):
         return "high"
-    return "medium" if vocabulary.GOES_ON & view.function.words else "low"
+    return "medium" if goes_on or (framework and "Trainer" in framework[0]) else "low"
 
 
 def _rounded_in_forward(subject: Subject) -> Iterator[Problem]:
@@ -137,20 +141,36 @@ def _rounded_in_forward(subject: Subject) -> Iterator[Problem]:
 
 
 def _positions_in_its_dtype(subject: Subject) -> Iterator[Problem]:
+    """A rotary frequency that a cast of the model rounds, and from which tables are made again in its own dtype."""
     for fact in subject.facts.registrations:
-        if not _FREQUENCY.search(fact.name) or fact.receiver != "self":
+        if not _FREQUENCY.search(fact.name) or fact.receiver != "self" or fact.condition is not None:
             continue
-        uses = [use for use in subject.facts.dtype_uses if (use.class_name, use.attribute) == (fact.class_name, fact.name)]
-        late = [use for use in uses if use.how == "positions" and use.late]
-        if not late or any(use.how in ("raised", "asked") for use in uses):
+        if not _uses(subject.facts, fact).isdisjoint({"raised", "asked", "renewed"}):
             continue
-        method = last_name(late[0].method)
+        made = next((use for use in _of(subject, fact) if use.how == "positions" and use.late), None)
+        if made is None:
+            continue
+        method = last_name(made.method)
         text = (
             f"`{fact.name}` is float32 only until the model is cast: `.to(torch.bfloat16)` or `.half()` rounds it, and "
             f"`{method}` then makes positions and angles in its dtype"
         )
-        note = Note(subject.path, late[0].place.line, f"positions take the dtype of `{fact.name}` here")
-        yield Problem(_CODE, "medium", fact.place, text, _symbol(subject, fact), (note,))
+        note = Note(subject.path, made.place.line, f"positions take the dtype of `{fact.name}` here")
+        confidence: Confidence = "medium" if _is_decoder(subject, fact) else "low"
+        yield Problem(_CODE, confidence, fact.place, text, _symbol(subject, fact), (note,))
+
+
+def _is_decoder(subject: Subject, fact: RegistrationFact) -> bool:
+    """Whether a class keeps tables of cosines beside transformers models, which users cast and give long texts."""
+    tables = any(
+        other.class_name == fact.class_name and other.name.startswith("cos") for other in subject.facts.registrations
+    )
+    if not tables:
+        return False
+    classes = (subject.project.find_class(subject.path, each.name) for each in subject.facts.classes)
+    bases = (base for found in classes if found for base in subject.project.foreign_bases(found))
+    names = {each.name for each in subject.facts.classes} | {last_name(base) for base in bases}
+    return any(name.endswith("PreTrainedModel") for name in names)
 
 
 def _rounded_by_wrapper(subject: Subject) -> Iterator[Problem]:
@@ -159,7 +179,7 @@ def _rounded_by_wrapper(subject: Subject) -> Iterator[Problem]:
         if fact.persistent is not True or fact.receiver != "self" or not is_float32(fact) or not is_precise(fact):
             continue
         found = subject.project.find_class(subject.path, fact.class_name or "")
-        if found is None or _is_looked_after(subject, fact):
+        if found is None or not _uses(subject.facts, fact).isdisjoint({"raised", "asked", "renewed"}):
             continue
         wrapper = _wrapper(subject.project, found)
         if wrapper is not None:
@@ -172,11 +192,10 @@ def _rounded_by_wrapper(subject: Subject) -> Iterator[Problem]:
             yield Problem(_CODE, "medium", fact.place, text, _symbol(subject, fact), (note,))
 
 
-def _is_looked_after(subject: Subject, fact: RegistrationFact) -> bool:
-    return any(
-        (use.class_name, use.attribute) == (fact.class_name, fact.name) and use.how in ("raised", "asked")
-        for use in subject.facts.dtype_uses
-    )
+def _of(subject: Subject, fact: RegistrationFact) -> Iterator[DtypeUse]:
+    for use in subject.facts.dtype_uses:
+        if (use.class_name, use.attribute) == (fact.class_name, fact.name):
+            yield use
 
 
 def _wrapper(project: Project, found: FoundClass) -> tuple[str, str, Cast] | None:

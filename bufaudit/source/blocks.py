@@ -108,9 +108,7 @@ def code_of(text: str) -> str:
     return "".join(pieces)
 
 
-def skeleton(
-    text: str, definitions: tuple[Block, ...], words: tuple[str, ...], offsets: Iterable[int] = ()
-) -> str:
+def skeleton(text: str, definitions: tuple[Block, ...], words: tuple[str, ...], offsets: Iterable[int] = ()) -> str:
     """`text` with the body of each definition that holds none of `words` or `offsets` blanked out by lines."""
     kept = _holding(text, definitions, words)
     starts = [block.start for block in definitions]

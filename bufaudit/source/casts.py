@@ -10,7 +10,7 @@ from bufaudit.source.facts import DtypeUse
 from bufaudit.source.syntax import Definition, dotted, last_name, source_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from bufaudit.source.facts import RegistrationFact
     from bufaudit.source.syntax import Places
@@ -23,7 +23,9 @@ _TO = re.compile(r"\.to\([^()]*+(?:\([^()]*+\)[^()]*+)*+\)")
 _STATEMENT = re.compile(r"[ \t]*(?P<module>[A-Za-z_][\w.\[\]]*)$")
 _ASSIGNMENT = re.compile(r"[ \t]*(?P<module>[A-Za-z_][\w.]*) = (?P=module)$")
 _DTYPE = re.compile(r"dtype|float16|half|precision|torch_type")
-_FULL = re.compile(r"float32|float64|\bfloat\b|double|fp32|int\d|\bint\b|long|bool|(orig|prev|old|saved|backup|master)\w*_")
+_FULL = re.compile(
+    r"float32|float64|\bfloat\b|double|fp32|int\d|\bint\b|long|bool|(orig|prev|old|saved|backup|master)\w*_"
+)
 _HALF = re.compile(r"float16|half|bf16|fp16")
 _CHAINED = frozenset({"eval", "train", "cuda", "cpu", "requires_grad_"})
 #: Names of variables that hold a model rather than a layer or a tensor.
@@ -34,10 +36,10 @@ MODULE_NAME = re.compile(
 _MODULE_WALKS = frozenset({"modules", "named_modules", "children", "named_children", "parameters", "named_parameters"})
 #: Buffers whose values are small steps, exponents or statistics, which half precision rounds away.
 PRECISE = re.compile(
-    r"inv_freq|(^|_)inverse_freq|(expert|correction|score)\w*_bias|(^|_)(ema|cluster_size|embed_avg|running_(mean|var))",
+    r"inv_freq|(^|_)inverse_freq|(expert|correction|score|router|routing)\w*_bias|(^|_)running_(mean|var)",
 )
 _FLOAT32 = re.compile(r"dtype=torch\.float(32)?\b|\.float\(\)|\.to\(torch\.float(32)?\)")
-_OTHER_DTYPE = re.compile(r"complex|polar|bool|\blong\(|torch\.int|\.dtype\b|empty\((\(\)|\[\]|0\b)|^None None$")
+_OTHER_DTYPE = re.compile(r"complex|polar|bool|float16|\.half\(|(empty|zeros|tensor)\((\(\)|\[\]|0\b)|^None$")
 #: Arguments of a method that are positions, which rounding to their dtype is meant for.
 _POSITIONS = re.compile(r"^(t|seq|pos\w*|position\w*|time\w*|coord\w*|\w*_ids|freqs?)$")
 
@@ -123,8 +125,7 @@ def module_variables(target: ast.expr, iterable: ast.expr) -> Iterator[str]:
 
 def is_precise(fact: RegistrationFact) -> bool:
     """Whether a buffer is of float32 and holds what half precision rounds away, by its name or as its code says."""
-    value = f"{fact.value} {fact.made_from}"
-    if _OTHER_DTYPE.search(value):
+    if _OTHER_DTYPE.search(fact.made_from):
         return False
     return PRECISE.search(fact.name) is not None or is_float32(fact)
 
@@ -139,13 +140,22 @@ def uses_of_class(node: ast.ClassDef, name: str, attributes: frozenset[str], pla
     methods = {child.name: child for child in node.body if isinstance(child, Definition)}
     late = _run_later(methods)
     for method in methods.values():
-        given = {argument.arg for argument in (*method.args.posonlyargs, *method.args.args, *method.args.kwonlyargs)}
+        runs_later = method.name in late
+        activations = _activation_dtypes(method)
+        read: set[str] = set()
         for child in ast.walk(method):
-            found = _use(child, given)
-            if found is not None and found[1] in attributes:
-                how, attribute = found
-                place = places.of(child, _statement_of(method, child))
-                yield DtypeUse(name, attribute, how, f"{name}.{method.name}", method.name in late, place)
+            how, attribute = _use(child, activations)
+            if (
+                not isinstance(child, ast.expr | ast.stmt)
+                or attribute not in attributes
+                or (how in ("read", "renewed") and not runs_later)
+                or attribute in read
+            ):
+                continue
+            if how == "read":
+                read.add(attribute)
+            place = places.of(child, _statement_of(method, child))
+            yield DtypeUse(name, attribute, how, f"{name}.{method.name}", runs_later, place)
 
 
 def _run_later(methods: Mapping[str, Definition]) -> frozenset[str]:
@@ -153,18 +163,37 @@ def _run_later(methods: Mapping[str, Definition]) -> frozenset[str]:
     callers: dict[str, set[str]] = {name: set() for name in methods}
     for name, method in methods.items():
         for node in ast.walk(method):
-            if isinstance(node, ast.Call) and (called := dotted(node.func)).startswith("self."):
-                callers.get(called.removeprefix("self."), set()).add(name)
+            called = dotted(node.func) if isinstance(node, ast.Call) else ""
+            if called.startswith("self.") and called.removeprefix("self.") in callers:
+                callers[called.removeprefix("self.")].add(name)
     late = {name for name in methods if name != "__init__" and callers[name] != {"__init__"}}
     while more := {name for name in methods if name not in late and callers[name] & late}:
         late |= more
     return frozenset(late - {"__init__"})
 
 
-How = Literal["rounded", "positions", "raised", "asked"]
+def _activation_dtypes(method: Definition) -> frozenset[str]:
+    """The source texts that stand in a method for the dtype of what it is given, positions excepted."""
+    arguments = (*method.args.posonlyargs, *method.args.args, *method.args.kwonlyargs)
+    given = {argument.arg for argument in arguments if not _POSITIONS.search(argument.arg)}
+    found = {f"{name}.dtype" for name in given} | {name for name in given if "dtype" in name}
+    for node in ast.walk(method):
+        match node:
+            case ast.Assign(targets=[ast.Tuple(elts=names)], value=ast.Tuple(elts=assigned)):
+                pairs = zip(names, assigned, strict=False)
+            case ast.Assign(targets=[target], value=value):
+                pairs = zip([target], [value], strict=True)
+            case _:
+                continue
+        found.update(dotted(target) for target, value in pairs if dotted(value) in found)
+    return frozenset(found)
 
 
-def _use(node: ast.AST, given: set[str]) -> tuple[How, str] | None:
+How = Literal["rounded", "positions", "raised", "asked", "renewed", "read"]
+
+
+def _use(node: ast.AST, activations: frozenset[str]) -> tuple[How, str]:
+    """What a node makes of the dtype of an attribute of self, "" where it makes nothing of any."""
     match node:
         case ast.Call(func=ast.Attribute(value=value, attr="float" | "double")) if attribute := _buffer(value):
             return "raised", attribute
@@ -174,29 +203,21 @@ def _use(node: ast.AST, given: set[str]) -> tuple[How, str] | None:
             texts = [source_text(each) for each in (*node.args, *(keyword.value for keyword in node.keywords))]
             if any(_FULL.search(text) for text in texts):
                 return "raised", attribute
-            if any(_is_activation_dtype(text, given) for text in texts):
+            if any(text in activations for text in texts):
                 return "rounded", attribute
         case ast.Call(func=ast.Attribute(attr="type_as"), args=[argument]) if attribute := _buffer(argument):
             return "positions", attribute
-        case ast.Call():
+        case ast.Call() if last_name(dotted(node.func)) in ("arange", "to", "type"):
             for argument in (*node.args, *(keyword.value for keyword in node.keywords)):
                 if isinstance(argument, ast.Attribute) and argument.attr == "dtype":
-                    attribute = _buffer(argument.value)
-                    if attribute and last_name(dotted(node.func)) in ("arange", "to", "type", "outer"):
-                        return "positions", attribute
-        case ast.Compare(left=ast.Attribute(value=value, attr="dtype")) if attribute := _buffer(value):
-            return "asked", attribute
-        case ast.Attribute(value=ast.Name(id="self"), attr=attribute, ctx=ast.Store()):
-            return "asked", attribute
-    return None
-
-
-def _is_activation_dtype(text: str, given: Iterable[str]) -> bool:
-    """Whether a dtype is that of an argument of the method, unless the argument is positions; or such a dtype itself."""
-    owner, dot, last = text.rpartition(".")
-    if not dot:
-        return text in given and "dtype" in text
-    return last == "dtype" and owner in given and _POSITIONS.search(owner) is None
+                    return "positions", _buffer(argument.value)
+        case ast.Compare(left=ast.Attribute(value=value, attr="dtype")):
+            return "asked", _buffer(value)
+        case ast.Assign(targets=[ast.Attribute(value=ast.Name(id="self"), attr=attribute)]):
+            return "renewed", attribute
+        case ast.Attribute(value=ast.Name(id="self"), attr=attribute, ctx=ast.Load()):
+            return "read", attribute
+    return "read", ""
 
 
 def _buffer(node: ast.expr) -> str:

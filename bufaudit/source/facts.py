@@ -211,13 +211,13 @@ class DtypeUse:
     """What a method makes of the dtype of a buffer that its class registers.
 
     The buffer is "rounded" to the dtype of something that the method is given, "raised" to float32, "asked" for its
-    dtype or made anew; or "positions" are made in its dtype. `late` tells whether the method can run once the object
-    is built.
+    dtype, "renewed" by an assignment or just "read"; or "positions" are made in its dtype. `late` tells whether the
+    method can run once the object is built.
     """
 
     class_name: str
     attribute: str
-    how: Literal["rounded", "positions", "raised", "asked"]
+    how: Literal["rounded", "positions", "raised", "asked", "renewed", "read"]
     method: str
     late: bool
     place: Place

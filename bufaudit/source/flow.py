@@ -201,7 +201,8 @@ class _Reader:
                     loader = self._class_name or ""
                 elif method.lstrip("_") not in ("from_pretrained", "from_config"):
                     return
-                self._loaded_from[dotted(target)] = loader
+                if last_name(loader)[:1].isupper():
+                    self._loaded_from[dotted(target)] = loader
 
     def _read_if(self, statement: ast.If) -> None:
         self._evaluate(statement.test)
