@@ -10,7 +10,7 @@ from bufaudit.source.facts import DtypeUse
 from bufaudit.source.syntax import Definition, dotted, last_name, source_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from bufaudit.source.facts import RegistrationFact
     from bufaudit.source.syntax import Places
@@ -135,49 +135,46 @@ def is_float32(fact: RegistrationFact) -> bool:
     return _FLOAT32.search(f"{fact.value} {fact.made_from}") is not None
 
 
-def uses_of_class(node: ast.ClassDef, name: str, attributes: frozenset[str], places: Places) -> Iterator[DtypeUse]:
-    """What the methods of a class make of the dtype of buffers that it registers."""
-    methods = {child.name: child for child in node.body if isinstance(child, Definition)}
-    late = _run_later(methods)
-    for method in methods.values():
+def uses_of_class(
+    node: ast.ClassDef, name: str, attributes: frozenset[str], places: Places, text_of: Callable[[ast.stmt], str]
+) -> Iterator[DtypeUse]:
+    """What the methods of a class make of the dtype of buffers that it registers; `text_of` gives a method's source."""
+    texts = {method: text_of(method) for method in node.body if isinstance(method, Definition)}
+    late = _run_later({method.name: text for method, text in texts.items()})
+    for method, text in texts.items():
+        if not any(attribute in text for attribute in attributes):
+            continue
         runs_later = method.name in late
-        activations = _activation_dtypes(method)
+        nodes = [child for child in ast.walk(method) if isinstance(child, ast.expr | ast.stmt)]
+        activations = _activation_dtypes(method, nodes)
         read: set[str] = set()
-        for child in ast.walk(method):
+        for child in nodes:
+            if not isinstance(child, _TELLING):
+                continue
             how, attribute = _use(child, activations)
-            if (
-                not isinstance(child, ast.expr | ast.stmt)
-                or attribute not in attributes
-                or (how in ("read", "renewed") and not runs_later)
-                or attribute in read
-            ):
+            if attribute not in attributes or (how in ("read", "renewed") and not runs_later) or attribute in read:
                 continue
             if how == "read":
                 read.add(attribute)
-            place = places.of(child, _statement_of(method, child))
+            place = places.of(child, _statement_of(child, nodes))
             yield DtypeUse(name, attribute, how, f"{name}.{method.name}", runs_later, place)
 
 
-def _run_later(methods: Mapping[str, Definition]) -> frozenset[str]:
-    """The methods that may run after the object was built."""
-    callers: dict[str, set[str]] = {name: set() for name in methods}
-    for name, method in methods.items():
-        for node in ast.walk(method):
-            called = dotted(node.func) if isinstance(node, ast.Call) else ""
-            if called.startswith("self.") and called.removeprefix("self.") in callers:
-                callers[called.removeprefix("self.")].add(name)
-    late = {name for name in methods if name != "__init__" and callers[name] != {"__init__"}}
-    while more := {name for name in methods if name not in late and callers[name] & late}:
+def _run_later(texts: Mapping[str, str]) -> frozenset[str]:
+    """Of methods, by their sources, those that may run after the object was built."""
+    callers = {name: {caller for caller, text in texts.items() if f"self.{name}(" in text} for name in texts}
+    late = {name for name in texts if name != "__init__" and callers[name] != {"__init__"}}
+    while more := {name for name in texts if name not in late and callers[name] & late}:
         late |= more
     return frozenset(late - {"__init__"})
 
 
-def _activation_dtypes(method: Definition) -> frozenset[str]:
+def _activation_dtypes(method: Definition, nodes: Sequence[ast.AST]) -> frozenset[str]:
     """The source texts that stand in a method for the dtype of what it is given, positions excepted."""
     arguments = (*method.args.posonlyargs, *method.args.args, *method.args.kwonlyargs)
     given = {argument.arg for argument in arguments if not _POSITIONS.search(argument.arg)}
     found = {f"{name}.dtype" for name in given} | {name for name in given if "dtype" in name}
-    for node in ast.walk(method):
+    for node in nodes:
         match node:
             case ast.Assign(targets=[ast.Tuple(elts=names)], value=ast.Tuple(elts=assigned)):
                 pairs = zip(names, assigned, strict=False)
@@ -189,6 +186,8 @@ def _activation_dtypes(method: Definition) -> frozenset[str]:
     return frozenset(found)
 
 
+#: The nodes that can make something of a dtype.
+_TELLING = (ast.Call, ast.Compare, ast.Assign, ast.Attribute)
 How = Literal["rounded", "positions", "raised", "asked", "renewed", "read"]
 
 
@@ -234,11 +233,7 @@ def _buffer(node: ast.expr) -> str:
                 return ""
 
 
-def _statement_of(method: Definition, node: ast.AST) -> ast.stmt:
-    """The innermost statement of a method that holds a node."""
-    found: ast.stmt = method
-    line = getattr(node, "lineno", method.lineno)
-    for child in ast.walk(method):
-        if isinstance(child, ast.stmt) and child.lineno <= line <= (child.end_lineno or child.lineno):
-            found = child
-    return found
+def _statement_of(node: ast.expr | ast.stmt, nodes: Sequence[ast.expr | ast.stmt]) -> ast.stmt:
+    """The innermost statement of a method that holds one of its nodes."""
+    holding = (each for each in nodes if isinstance(each, ast.stmt) and each.lineno <= node.lineno)
+    return [each for each in holding if node.lineno <= (each.end_lineno or each.lineno)][-1]

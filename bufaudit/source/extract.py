@@ -193,7 +193,10 @@ class _Extraction:
         self, node: ast.ClassDef, name: str, registered: Sequence[RegistrationFact]
     ) -> Iterable[DtypeUse]:
         precise = frozenset(fact.name for fact in registered if fact.receiver == "self" and casts.is_precise(fact))
-        return casts.uses_of_class(node, name, precise, self._places) if precise else ()
+        return casts.uses_of_class(node, name, precise, self._places, self._source) if precise else ()
+
+    def _source(self, node: ast.stmt) -> str:
+        return self._text[slice(*self._extent(node))]
 
     def _concerns_state(self, node: ast.stmt) -> bool:
         start, end = self._extent(node)
