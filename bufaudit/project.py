@@ -199,7 +199,10 @@ class Project:
         return Reach(tuple(registrations), tuple(dict.fromkeys(layers)), complete, builds)
 
     def tree(self, path: str, name: str) -> Iterator[FoundClass | str]:
-        """The classes of the module tree of the class that `name` stands for, those outside the project by name."""
+        """The classes of the module tree of the class that `name` stands for, those outside the project by name.
+
+        Base classes that are known to register nothing are left out.
+        """
         root = self._resolved(path, name)
         seen: set[FoundClass | str] = {root}
         pending = [root]
@@ -207,7 +210,8 @@ class Project:
             current = pending.pop(0)
             yield current
             if isinstance(current, FoundClass):
-                parts = (*(self.base(current, base) for base in current.fact.bases), *self._children(current))
+                bases = (base for base in current.fact.bases if last_name(base) not in torch_state.PLAIN_BASES)
+                parts = (*(self.base(current, base) for base in bases), *self._children(current))
                 new = [part for part in dict.fromkeys(parts) if part not in seen]
                 seen.update(new)
                 pending += new

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _HALVES = {"half": "torch.float16", "bfloat16": "torch.bfloat16"}
 #: How the methods above are called.
 _WORDS = tuple(f".{method}()" for method in _HALVES)
-_TO = re.compile(r"\.to\([^()]*+(?:\([^()]*+\)[^()]*+)*+\)")
+_TO = re.compile(r"\.to\([^()]*+(?:\([^()]*+\)[^()]*+)*+\)(?=[ \t]*(?:[.#;\n]|$))")
 _STATEMENT = re.compile(r"[ \t]*(?P<module>[A-Za-z_][\w.\[\]]*)$")
 _ASSIGNMENT = re.compile(r"[ \t]*(?P<module>[A-Za-z_][\w.]*) = (?P=module)$")
 _DTYPE = re.compile(r"dtype|float16|half|precision|torch_type")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from bufaudit.codec import from_json, to_json
 from bufaudit.source.cache import Entry, content_key, settled, stamp_of
+from bufaudit.source.casts import is_float32
 from bufaudit.source.facts import FileFacts
 from bufaudit.source.parts import Parts, parts_of_classes
 from bufaudit.source.text import Unreadable, decode, read_source
@@ -165,7 +166,10 @@ def _failed(errand: _Errand, why: Unreadable) -> _Reading:
 
 
 def _is_plain(facts: FileFacts) -> bool:
-    return not (facts.functions or facts.restores or facts.dtype_uses or facts.suppressions or facts.unreadable)
+    if facts.functions or facts.restores or facts.suppressions or facts.unreadable:
+        return False
+    rounds = any(use.how in ("rounded", "positions") for use in facts.dtype_uses)
+    return not rounds and not any(fact.persistent is True and is_float32(fact) for fact in facts.registrations)
 
 
 def _decoded(entry: Entry) -> FileFacts | None:
