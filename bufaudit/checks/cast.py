@@ -111,7 +111,7 @@ def _uses(facts: FileFacts | None, registered: RegistrationFact) -> set[str]:
     return {
         use.how
         for use in (facts.dtype_uses if facts else ())
-        if use.late and (use.class_name, use.attribute) == (registered.class_name, registered.name)
+        if (use.class_name, use.attribute) == (registered.class_name, registered.name)
     }
 
 
@@ -132,7 +132,7 @@ def _confidence(view: FunctionView, cast: Cast, precise: _Precise) -> Confidence
 
 def _rounded_in_forward(subject: Subject) -> Iterator[Problem]:
     for use in subject.facts.dtype_uses:
-        if use.how == "rounded" and use.late and _FREQUENCY.search(use.attribute):
+        if use.how == "rounded" and _FREQUENCY.search(use.attribute):
             text = (
                 f"`{use.attribute}` is rounded to the dtype of the activations before it is multiplied by positions: "
                 "at long positions the angles are wrong by whole turns"
@@ -147,7 +147,7 @@ def _positions_in_its_dtype(subject: Subject) -> Iterator[Problem]:
             continue
         if not _uses(subject.facts, fact).isdisjoint({"raised", "asked", "renewed"}):
             continue
-        made = next((use for use in _of(subject, fact) if use.how == "positions" and use.late), None)
+        made = next((use for use in _of(subject, fact) if use.how == "positions"), None)
         if made is None:
             continue
         method = last_name(made.method)

@@ -138,13 +138,15 @@ def is_float32(fact: RegistrationFact) -> bool:
 def uses_of_class(
     node: ast.ClassDef, name: str, attributes: frozenset[str], places: Places, text_of: Callable[[ast.stmt], str]
 ) -> Iterator[DtypeUse]:
-    """What the methods of a class make of the dtype of buffers that it registers; `text_of` gives a method's source."""
+    """What a class makes, once an object is built, of the dtype of buffers that it registers.
+
+    `text_of` gives a method's source.
+    """
     texts = {method: text_of(method) for method in node.body if isinstance(method, Definition)}
     late = _run_later({method.name: text for method, text in texts.items()})
     for method, text in texts.items():
-        if not any(attribute in text for attribute in attributes):
+        if method.name not in late or not any(attribute in text for attribute in attributes):
             continue
-        runs_later = method.name in late
         nodes = [child for child in ast.walk(method) if isinstance(child, ast.expr | ast.stmt)]
         activations = _activation_dtypes(method, nodes)
         read: set[str] = set()
@@ -152,12 +154,11 @@ def uses_of_class(
             if not isinstance(child, _TELLING):
                 continue
             how, attribute = _use(child, activations)
-            if attribute not in attributes or (how in ("read", "renewed") and not runs_later) or attribute in read:
+            if attribute not in attributes or (how == "read" and attribute in read):
                 continue
-            if how == "read":
-                read.add(attribute)
+            read.add(attribute)
             place = places.of(child, _statement_of(child, nodes))
-            yield DtypeUse(name, attribute, how, f"{name}.{method.name}", runs_later, place)
+            yield DtypeUse(name, attribute, how, f"{name}.{method.name}", place)
 
 
 def _run_later(texts: Mapping[str, str]) -> frozenset[str]:

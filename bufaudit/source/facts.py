@@ -208,18 +208,16 @@ class Cast:
 
 @dataclass(frozen=True, slots=True)
 class DtypeUse:
-    """What a method makes of the dtype of a buffer that its class registers.
+    """What a method that can run once an object is built makes of the dtype of a buffer that its class registers.
 
     The buffer is "rounded" to the dtype of something that the method is given, "raised" to float32, "asked" for its
-    dtype, "renewed" by an assignment or just "read"; or "positions" are made in its dtype. `late` tells whether the
-    method can run once the object is built.
+    dtype, "renewed" by an assignment or just "read"; or "positions" are made in its dtype.
     """
 
     class_name: str
     attribute: str
     how: Literal["rounded", "positions", "raised", "asked", "renewed", "read"]
     method: str
-    late: bool
     place: Place
 
 
