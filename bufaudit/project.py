@@ -244,8 +244,7 @@ class Project:
             parts = self._parts_of(current)
             complete = complete and not parts.open
             bases = [self.base(current, name) for name in current.fact.bases]
-            named = [name for name in parts.children if self._is_bound(current.path, name)]
-            children = [self._resolved(current.path, name) for name in named]
+            children = self._children(current)
             builds = builds or any(child != root and self.is_module(child) for child in children)
             for part in (*bases, *children):
                 if isinstance(part, str):
@@ -259,6 +258,28 @@ class Project:
                 complete = False
                 break
         return Reach(tuple(registrations), tuple(dict.fromkeys(layers)), complete, builds)
+
+    def tree(self, path: str, name: str) -> Iterator[FoundClass | str]:
+        """The classes of the module tree of the class that `name` stands for, those outside the project by name.
+
+        Base classes that are known to register nothing are left out.
+        """
+        root = self._resolved(path, name)
+        seen: set[FoundClass | str] = {root}
+        pending = [root]
+        while pending and len(seen) <= _LARGEST_TREE:
+            current = pending.pop(0)
+            yield current
+            if isinstance(current, FoundClass):
+                bases = (base for base in current.fact.bases if last_name(base) not in torch_state.PLAIN_BASES)
+                parts = (*(self.base(current, base) for base in bases), *self._children(current))
+                new = [part for part in dict.fromkeys(parts) if part not in seen]
+                seen.update(new)
+                pending += new
+
+    def _children(self, found: FoundClass) -> list[FoundClass | str]:
+        named = [name for name in self._parts_of(found).children if self._is_bound(found.path, name)]
+        return [self._resolved(found.path, name) for name in named]
 
     def _parts_of(self, found: FoundClass) -> Parts:
         if found.path not in self._parts:

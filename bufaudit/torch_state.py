@@ -6,6 +6,7 @@ Source: torch 2.13 `torch/nn/modules/{batchnorm,instancenorm,loss}.py`; transfor
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 
@@ -118,3 +119,9 @@ MODULES_GONE_IN_TRANSFORMERS_5 = (
     "transformers.utils.fx", "transformers.modeling_utils.apply_chunking_to_forward",
     "transformers.modeling_utils.PretrainedConfig", "transformers.modeling_utils.prune_linear_layer",
 )  # fmt: skip
+#: Models of transformers whose trees register rotary frequencies, `inv_freq`, as a non-persistent buffer of float32.
+ROTARY_MODELS = re.compile(
+    r"^transformers\.(.*\.)?(AutoModelFor(CausalLM|ImageTextToText|Vision2Seq|Multimodal\w+)|"
+    r"(Llama|Mi(s|x|nis)tral|Qwen\d|Gemma|PaliGemma|Phi3|GPTNeoX|GptOss|Falcon|Olmo|Deepseek|Glm|Cohere|Granite|"
+    r"StableLm|Starcoder2|SmolLM3|SmolVLM|Idefics[23]|Llava|InternVL|EsmModel|EsmFor)\w*)$"
+)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import ast
 import re
-from itertools import accumulate
+from bisect import bisect_left
+from itertools import accumulate, chain
 from typing import TYPE_CHECKING
 
-from bufaudit.source import registrations, restores, vocabulary
+from bufaudit.source import casts, registrations, restores, vocabulary
 from bufaudit.source.blocks import blocks, skeleton
 from bufaudit.source.callers import arguments_given, walked_parameters
 from bufaudit.source.constructors import attribute_types, statements
@@ -22,9 +23,9 @@ from bufaudit.source.text import Unreadable, parse, split_lines
 from bufaudit.source.upkeep import methods_of_class, uses_of_buffers
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from bufaudit.source.facts import Argument, FillFact, Function, MethodFact, RegistrationFact
+    from bufaudit.source.facts import Argument, DtypeUse, FillFact, Function, MethodFact, RegistrationFact
 
 #: Words without one of which a function does nothing to state that any rule asks about.
 _STATE_WORDS = (
@@ -68,19 +69,22 @@ def extract(text: str, *, gated: bool = True) -> FileFacts:
 def _extract(text: str, *, gated: bool) -> FileFacts:
     definitions = blocks(text)
     gated = gated and len(text) > _WORTH_GATING
-    tree = parse(skeleton(text, definitions, WORDS, restores.START) if gated else text)
+    cast_at = casts.offsets(text)
+    wanted = chain(cast_at, (match.start() for match in restores.START.finditer(text)) if gated else ())
+    tree = parse(skeleton(text, definitions, WORDS, wanted) if gated else text)
     if gated and (isinstance(tree, Unreadable) or ("Buffer" in text and read_scope(tree.body).renames_buffer)):
         tree = parse(text)
     if isinstance(tree, Unreadable):
         return FileFacts(unreadable=tree, suppressions=parse_suppressions(text))
-    return _Extraction(text).facts(tree)
+    return _Extraction(text, cast_at).facts(tree)
 
 
 class _Extraction:
     """One file's extraction."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, cast_at: tuple[int, ...]) -> None:
         self._text = text
+        self._cast_at = cast_at
         self._lines = split_lines(text)
         # The offset of each line, less the newlines before it.
         self._lengths = [0, *accumulate(map(len, self._lines))]
@@ -93,6 +97,7 @@ class _Extraction:
         self._restores: list[RestoreFact] = []
         self._handovers: list[HandoverFact] = []
         self._methods: list[MethodFact] = []
+        self._dtype_uses: list[DtypeUse] = []
 
     def facts(self, tree: ast.Module) -> FileFacts:
         """All facts of the parsed file."""
@@ -117,6 +122,7 @@ class _Extraction:
             methods=tuple(self._methods),
             touches=touches,
             buffers_read=read,
+            dtype_uses=tuple(self._dtype_uses),
             words=self._words(),
             suppressions=parse_suppressions(self._text),
             generated_from=generated[1] if generated else None,
@@ -147,6 +153,7 @@ class _Extraction:
         elif initialises:
             self._methods += methods_of_class(node, name, vocabulary.INITIALISERS)
         self._restores += own_restores
+        self._dtype_uses += self._class_dtype_uses(node, name, own_registrations)
         if not nested or own_registrations or own_restores:
             self._classes.append(
                 ClassFact(
@@ -163,7 +170,7 @@ class _Extraction:
         for child in node.body:
             match child:
                 case ast.FunctionDef() | ast.AsyncFunctionDef():
-                    if self._mentions(child, _STATE_WORDS):
+                    if self._concerns_state(child):
                         types = attribute_types(node) if types is None else types
                         self._functions += self._function(child, f"{name}.{child.name}", name, types)
                     self._read_nested(child, f"{name}.{child.name}")
@@ -183,7 +190,7 @@ class _Extraction:
         return [fact for fact in found if isinstance(fact, RestoreFact)]
 
     def _read_free_function(self, node: Definition, name: str) -> None:
-        if "<locals>" not in name and self._mentions(node, _STATE_WORDS):
+        if "<locals>" not in name and self._concerns_state(node):
             self._functions += self._function(node, name, None, {})
         if "<locals>" not in name and self._mentions(node, self._registering_words()):
             self._registrations += self._reader.of_function(node, None)
@@ -202,7 +209,7 @@ class _Extraction:
 
     def _module_code(self, body: Sequence[ast.stmt]) -> tuple[Function, ...]:
         code = [node for node in body if not isinstance(node, Definition | ast.ClassDef)]
-        if not code or not any(self._mentions(node, _STATE_WORDS) for node in code):
+        if not code or not any(self._concerns_state(node) for node in code):
             return ()
         functions = read_function(code, None, name="<module>", class_name=None, attribute_types={}, places=self._places)
         return tuple(function for function in functions if function.name == "<module>")
@@ -213,6 +220,21 @@ class _Extraction:
         if not helpers:
             return ()
         return tuple(arguments_given([node for node in body if self._mentions(node, _STATE_WORDS)], helpers))
+
+    def _class_dtype_uses(
+        self, node: ast.ClassDef, name: str, registered: Sequence[RegistrationFact]
+    ) -> Iterable[DtypeUse]:
+        precise = frozenset(fact.name for fact in registered if fact.receiver == "self" and casts.is_precise(fact))
+        return casts.uses_of_class(node, name, precise, self._places, self._source) if precise else ()
+
+    def _source(self, node: ast.stmt) -> str:
+        return self._text[slice(*self._extent(node))]
+
+    def _concerns_state(self, node: ast.stmt) -> bool:
+        start, end = self._extent(node)
+        first = bisect_left(self._cast_at, start)
+        casts_here = first < len(self._cast_at) and self._cast_at[first] < end
+        return casts_here or self._mentions(node, _STATE_WORDS)
 
     def _mentions(self, node: ast.stmt, words: tuple[str, ...]) -> bool:
         if words not in self._present:

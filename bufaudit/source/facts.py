@@ -274,6 +274,37 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
+class Cast:
+    """A statement that casts a module, its floating point buffers with it, to `dtype`, a source text.
+
+    `receiver_type` is the class that the module is made or loaded from, where the code around says so. A module that is
+    `one_of_many` comes from a walk over a tree's modules; one that is `handed_on` is cast for another call.
+    """
+
+    receiver: str
+    receiver_type: str | None
+    dtype: str
+    one_of_many: bool
+    handed_on: bool
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class DtypeUse:
+    """What a method that can run once an object is built makes of the dtype of a buffer that its class registers.
+
+    The buffer is "rounded" to the dtype of something that the method is given, "raised" to float32, "asked" for its
+    dtype, "renewed" by an assignment or just "read"; or "positions" are made in its dtype.
+    """
+
+    class_name: str
+    attribute: str
+    how: Literal["rounded", "positions", "raised", "asked", "renewed", "read"]
+    method: str
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
 class Function:
     """A function, method or the module's own code (named `<module>`) in which something happens to state.
 
@@ -291,6 +322,7 @@ class Function:
     walks: tuple[Walk, ...]
     effects: tuple[Effect, ...]
     calls: tuple[Call, ...]
+    casts: tuple[Cast, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,6 +358,7 @@ class FileFacts:
     methods: tuple[MethodFact, ...] = ()
     touches: tuple[Touch, ...] = ()
     buffers_read: frozenset[str] = frozenset()
+    dtype_uses: tuple[DtypeUse, ...] = ()
     words: frozenset[str] = frozenset()
     suppressions: tuple[Suppression, ...] = ()
     generated_from: str | None = None

@@ -207,6 +207,22 @@ def puts_copy_into_evaluation(text: str) -> bool:
     return _EVALUATED_COPY.search(text) is not None
 
 
+#: What code keeps in float32, or in another dtype than the rest.
+_PRECISION = re.compile(r"keep_in_fp32|buffer_dtype|inv_freq|rotary_emb|fp32_modules|fp32_buffers|float32_buffers")
+#: Methods of a transformers model that is about to be trained, or that generates for its own training.
+GOES_ON = frozenset(
+    {
+        "gradient_checkpointing_enable", "enable_input_require_grads", "get_peft_model", "generate_batch",
+        "prepare_model_for_kbit_training",
+    }
+)  # fmt: skip
+
+
+def speaks_of_precision(word: str) -> bool:
+    """Whether an identifier names what must keep its precision in a model that is cast."""
+    return _PRECISION.search(word) is not None
+
+
 def speaks_of_statistics(word: str) -> bool:
     """Whether an identifier or string names BatchNorm's statistics."""
     return bool(statistics_in(word))

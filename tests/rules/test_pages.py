@@ -37,6 +37,7 @@ PUBLISHED = {
     "BUF301": "params-only-sync",
     "BUF302": "params-only-average",
     "BUF401": "params-only-move",
+    "BUF402": "blanket-dtype-cast",
     "BUF501": "non-persistent-not-restored",
     "BUF503": "late-persistent-buffer",
     "BUF504": "meta-unsafe-init",
