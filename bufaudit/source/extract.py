@@ -7,7 +7,7 @@ import re
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
-from bufaudit.source import registrations, restores, vocabulary
+from bufaudit.source import drops, registrations, restores, vocabulary
 from bufaudit.source.blocks import blocks, skeleton
 from bufaudit.source.constructors import constructed_type
 from bufaudit.source.facts import ClassFact, FileFacts
@@ -22,7 +22,7 @@ from bufaudit.source.text import Unreadable, parse, split_lines
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from bufaudit.source.facts import Function, RegistrationFact, RestoreFact
+    from bufaudit.source.facts import DropFact, Function, RegistrationFact, RestoreFact
 
 #: Words without one of which a function does nothing to state that any rule asks about.
 _STATE_WORDS = (
@@ -38,7 +38,7 @@ _STATE_WORDS = (
     "set_module_tensor",
 )
 #: Words without one of which a top-level block gives no facts but its header.
-WORDS = tuple(dict.fromkeys((*registrations.WORDS, *_STATE_WORDS)))
+WORDS = tuple(dict.fromkeys((*registrations.WORDS, *_STATE_WORDS, *drops.WORDS)))
 
 #: Shorter texts are parsed as they are, which finds errors of syntax where no fact comes from too.
 _WORTH_GATING = 4000
@@ -82,6 +82,7 @@ class _Extraction:
         self._functions: list[Function] = []
         self._registrations: list[RegistrationFact] = []
         self._restores: list[RestoreFact] = []
+        self._drops: list[DropFact] = []
 
     def facts(self, tree: ast.Module) -> FileFacts:
         """All facts of the parsed file."""
@@ -99,6 +100,7 @@ class _Extraction:
             functions=tuple(self._functions),
             registrations=tuple(self._registrations),
             restores=tuple(self._restores),
+            drops=tuple(self._drops),
             words=self._words(),
             suppressions=parse_suppressions(self._text),
             generated_from=generated[1] if generated else None,
@@ -135,6 +137,10 @@ class _Extraction:
                 )
             )
         types: dict[str, str] | None = None
+        if self._lets_go(node):
+            types = _attribute_types(node)
+            methods = {f"{name}.{child.name}": child for child in node.body if isinstance(child, Definition)}
+            self._drops += drops.drops_of_block(methods, name, types, self._places)
         for child in node.body:
             match child:
                 case ast.FunctionDef() | ast.AsyncFunctionDef():
@@ -162,7 +168,14 @@ class _Extraction:
             self._functions += self._function(node, name, None, {})
         if "<locals>" not in name and self._mentions(node, self._registering_words()):
             self._registrations += self._reader.of_function(node, None)
+        if "<locals>" not in name and self._lets_go(node):
+            self._drops += drops.drops_of_block({name: node}, None, {}, self._places)
         self._read_nested(node, name)
+
+    def _lets_go(self, node: ast.stmt) -> bool:
+        return self._mentions(node, drops.WORDS) or (
+            self._mentions(node, drops.EMPTY) and self._mentions(node, drops.WALKED)
+        )
 
     def _read_nested(self, node: Definition, name: str) -> None:
         if self._mentions(node, ("class ",)):
@@ -195,7 +208,7 @@ class _Extraction:
 
     def _words(self) -> frozenset[str]:
         """What the whole file says that it knows of, asked only where something happens to state."""
-        if not self._functions:
+        if not (self._functions or self._drops):
             return frozenset()
         found = vocabulary.statistics_in(self._text)
         if "buffers" in self._text:

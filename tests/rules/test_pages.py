@@ -37,6 +37,8 @@ PUBLISHED = {
     "BUF301": "params-only-sync",
     "BUF302": "params-only-average",
     "BUF401": "params-only-move",
+    "BUF403": "to-empty-without-restore",
+    "BUF404": "sleep-without-buffers",
 }
 
 each_block = pytest.mark.parametrize("block", BLOCKS, ids=str)
