@@ -7,24 +7,32 @@ from typing import TYPE_CHECKING
 
 from bufaudit.checks.context import Note, Problem, unsaved_here
 from bufaudit.checks.drops import brings_back_buffers, knows_of_buffers
+from bufaudit.source import vocabulary
 from bufaudit.source.syntax import last_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from bufaudit.checks.context import Subject
+    from bufaudit.project import Reach
     from bufaudit.results import Confidence
     from bufaudit.source.facts import DropFact, Step
 
 #: What brings back a state dict and nothing else, by the definition of its own library.
-_STATE_DICT = frozenset({"load_state_dict", "set_model_state_dict", "load_checkpoint_and_dispatch", "load_model"})
+_STATE_DICT = frozenset(
+    {"load_state_dict", "set_model_state_dict", "load_checkpoint_and_dispatch", "load_checkpoint_in_model"}
+)
 _LOAD = re.compile(r"^_?(load|set)_\w*(state_dict|weight|checkpoint|ckpt)|^_?load_model|^load_from_")
 _MODULE = r"model|module|net|network"
+#: Libraries whose users handle models of whatever class.
+_ANY_MODEL = ("transformers", "accelerate", "diffusers", "peft", "torch.distributed")
+#: Parts of a model that are one layer, as their names have it.
+_LAYER = re.compile(r"(^|[._])(linear|proj\w*|head|score|embed\w*|classifier|lora\w*|expert\w*)$", re.IGNORECASE)
+_FSDP_SYNC = re.compile(r"sync_module_states=(?!False)")
 #: Functions that look at a model rather than run it.
 _LOOKS = re.compile(r"estimat|size|count|memory|flops|skeleton|shape|inspect|plan|meta", re.IGNORECASE)
-_FREQUENCIES = "inv_freq"
 #: What computes rotary frequencies without the attribute that is gone.
-_OTHER_REPAIR = re.compile(r"compute_default_rope_parameters|ROPE_INIT_FUNCTIONS|original_inv_freq|_init_weights")
+_OTHER_REPAIR = re.compile(r"compute_default_rope_parameters|ROPE_INIT_FUNCTIONS|original_inv_freq")
 
 
 def check(subject: Subject) -> Iterator[Problem]:
@@ -40,24 +48,42 @@ def check(subject: Subject) -> Iterator[Problem]:
 
 
 def _only_the_state_dict(subject: Subject, drop: DropFact) -> Iterator[Problem]:
-    loads = [step for step in drop.after if _loads(step, drop)]
-    if not loads or knows_of_buffers(subject, drop.before) or brings_back_buffers(subject, drop):
+    load = next((step for step in drop.after if _loads(step, drop)), None)
+    if load is None or knows_of_buffers(subject, drop.before) or brings_back_buffers(subject, drop):
+        return
+    if _is_converted(drop) or any(_FSDP_SYNC.search(step.text) for step in (*drop.before, *drop.after)):
         return
     tree = subject.project.unsaved(subject.path, drop.module_type) if drop.module_type else None
     if tree is not None and tree.none:
         return
-    by_library = last_name(loads[0].callee) in _STATE_DICT
-    any_model = tree is None and drop.given and by_library
-    confidence: Confidence = "high" if (tree is not None and tree.any) or any_model else "medium"
-    named = tree.registrations if tree is not None else ()
-    lost = ", ".join(f"`{name}`" for name in dict.fromkeys(found.fact.name for found in named[:3]))
-    taken = f"`{drop.module}.to_empty()`" if drop.how == "to_empty" else f"the buffers of `{drop.module}` become empty:"
+    loader = last_name(load.callee)
+    names = dict.fromkeys(found.fact.name for found in (tree.registrations[:3] if tree else ()))
+    lost = ", ".join(f"`{name}`" for name in names) or "non-persistent buffers"
+    taken = f"`{drop.module}.to_empty()` takes" if drop.how == "to_empty" else f"the buffers of `{drop.module}` get"
     text = (
-        f"{taken} leaves uninitialised memory, and `{last_name(loads[0].callee)}` brings back what a state dict holds: "
-        f"{lost or 'non-persistent buffers'} {'are' if not lost or len(named) > 1 else 'is'} never computed again"
+        f"{taken} uninitialised memory, and `{loader}` fills only what a state dict holds: "
+        f"{lost} {'keeps' if len(names) == 1 else 'keep'} what that memory held"
     )
-    note = Note(subject.path, loads[0].line, "this brings back parameters and persistent buffers only")
-    yield Problem("BUF403", confidence, drop.place, text, drop.function, (note, *unsaved_here(tree)))
+    notes = (Note(subject.path, load.line, "parameters and persistent buffers come back here"), *unsaved_here(tree))
+    yield Problem("BUF403", _confidence(subject, drop, tree, loader), drop.place, text, drop.function, notes)
+
+
+def _confidence(subject: Subject, drop: DropFact, tree: Reach | None, loader: str) -> Confidence:
+    """High where the model is known to lose something, or where it may be of any class that users have."""
+    if tree is not None and tree.any:
+        return "high"
+    if last_name(drop.function).startswith("test") or (tree is None and _LAYER.search(drop.module)):
+        return "low"
+    for_any_model = any(binding.target.startswith(_ANY_MODEL) for binding in subject.facts.imports)
+    return "high" if drop.given and loader in _STATE_DICT and for_any_model else "medium"
+
+
+def _is_converted(drop: DropFact) -> bool:
+    """Whether the module is saved and neither kept nor handed out: it is never run."""
+    root = drop.module.partition(".")[0].partition("[")[0]
+    saved = any(last_name(step.callee) in vocabulary.SAVERS for step in drop.after)
+    given_out = any(step.callee == "return" and re.search(rf"\b{root}\b", step.text) for step in drop.after)
+    return saved and not (drop.given or given_out or root == "self")
 
 
 def _loads(step: Step, drop: DropFact) -> bool:
@@ -89,7 +115,7 @@ def _reads_checkpoints(subject: Subject) -> bool:
 
 def _vanished_repair(subject: Subject, drop: DropFact) -> Iterator[Problem]:
     """Rotary frequencies are computed again only where a module has an attribute that transformers 5 took away."""
-    if not any(binding.target.partition(".")[0] == "transformers" for binding in subject.facts.imports):
+    if not any(binding.target.startswith("transformers") for binding in subject.facts.imports):
         return
     around = (*drop.before, *drop.after)
     if any(_OTHER_REPAIR.search(f"{step.callee} {step.text}") for step in drop.after):
@@ -99,12 +125,12 @@ def _vanished_repair(subject: Subject, drop: DropFact) -> Iterator[Problem]:
     repairs = [
         step
         for step in drop.after
-        if _FREQUENCIES in f"{step.callee} {step.text}" and last_name(step.callee) in ("copy_", "=", "register_buffer")
+        if "inv_freq" in f"{step.callee} {step.text}" and last_name(step.callee) in ("copy_", "=", "register_buffer")
     ]
     if repairs:
         text = (
-            "modules of transformers 5 have no `rope_init_fn`: this repair is never made, and `inv_freq` keeps "
-            "whatever its fresh memory held"
+            "rotary embeddings of transformers 5 have no `rope_init_fn`: this repair is never made, and `inv_freq` "
+            "keeps whatever its memory held"
         )
         note = Note(subject.path, repairs[0].line, "rotary frequencies would be computed again here")
         yield Problem("BUF403", "medium", drop.place, text, drop.function, (note,))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from bufaudit.checks.context import Note, Problem
@@ -11,7 +12,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from bufaudit.checks.context import Subject
+    from bufaudit.results import Confidence
     from bufaudit.source.facts import DropFact
+
+_RUNS_MODEL = re.compile(r"worker|runner|engine|executor", re.IGNORECASE)
 
 
 def check(subject: Subject) -> Iterator[Problem]:
@@ -36,7 +40,9 @@ def _dropped_pool(subject: Subject, drop: DropFact) -> Iterator[Problem]:
         if drop.wakes is None
         else (Note(subject.path, drop.wakes, "the memory comes back here, without its values"),)
     )
-    yield Problem("BUF404", "high", drop.place, text, drop.function, wakes)
+    # A class that only manages memory may have callers that keep the buffers.
+    confidence: Confidence = "high" if _RUNS_MODEL.search(drop.class_name or "") else "medium"
+    yield Problem("BUF404", confidence, drop.place, text, drop.function, wakes)
 
 
 def _copied_over(subject: Subject, drop: DropFact) -> Iterator[Problem]:

@@ -190,7 +190,8 @@ class _Unit:
     def _call(self, call: ast.Call, statement: ast.stmt, path: _Path) -> None:
         callee = dotted(call.func)
         receiver = callee.rpartition(".")[0]
-        arguments = ", ".join(source_text(argument) for argument in (*call.args, *(k.value for k in call.keywords)))
+        named = (f"{keyword.arg or '**'}={source_text(keyword.value)}" for keyword in call.keywords)
+        arguments = ", ".join((*map(source_text, call.args), *named))
         match call.func:
             case ast.Attribute(value=module, attr="to_empty"):
                 text = source_text(module)
@@ -198,7 +199,7 @@ class _Unit:
                 return
             case ast.Attribute(attr="sleep") if _ALLOCATOR.search(receiver) and _may_forget_weights(call):
                 self._drop("pool", call, statement, receiver, path)
-            case ast.Attribute(attr="pause") if _MEMORY_SAVER.search(receiver) and _is_of_weights(arguments):
+            case ast.Attribute(attr="pause") if _MEMORY_SAVER.search(receiver) and "weight" in arguments.lower():
                 self._drop("pool", call, statement, receiver, path)
             case ast.Name(id="getattr" | "hasattr") if "'rope_init_fn'" in arguments:
                 self._drop("vanished", call, statement, source_text(call.args[0]), path)
@@ -281,10 +282,6 @@ def _may_forget_weights(call: ast.Call) -> bool:
         choice for value in told for choice in ([value.body, value.orelse] if isinstance(value, ast.IfExp) else [value])
     ]
     return any(source_text(choice) in ("()", "[]", "tuple()", "list()", "None") for choice in choices)
-
-
-def _is_of_weights(arguments: str) -> bool:
-    return not arguments or "weight" in arguments.lower()
 
 
 def _emptied_module(loop: ast.For) -> str | None:
