@@ -21,6 +21,8 @@ _RESTORING = re.compile(
     r"sync_module_states|broadcast_model"
 )
 _NO_MODULE = re.compile(r"(^|\.)(cuda|xpu|npu|logger|logging|log|dist|distributed|optimizer|optim|tokenizer|mpu)\.")
+#: Attributes of a module that are set for other reasons than to make a part of it anew.
+_NO_TENSOR = re.compile(r"(\w*config|_\w+|hf_\w+|device\w*|dtype|training|name\w*|tokenizer|weight|bias|is_\w+)\b")
 
 
 def knows_of_buffers(subject: Subject, steps: Iterable[Step]) -> bool:
@@ -43,6 +45,6 @@ def brings_back_buffers(subject: Subject, drop: DropFact) -> bool:
 
 def _restores(step: Step, drop: DropFact) -> bool:
     if step.callee == "=":
-        # A part of the module is made anew.
-        return step.text.startswith(f"{drop.module}.") and not step.text.endswith((".weight", ".bias"))
+        part = step.text.removeprefix(f"{drop.module}.")
+        return part != step.text and not _NO_TENSOR.match(part)
     return _RESTORING.search(last_name(step.callee)) is not None and not _NO_MODULE.search(step.callee)

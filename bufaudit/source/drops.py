@@ -65,14 +65,15 @@ def drops_of_block(
     units = {name: _Unit(definition, types) for name, definition in _with_nested(definitions).items()}
     by_name = {last_name(name): unit for name, unit in units.items()}
     for name, unit in units.items():
+        own_name = last_name(name)
         others = {called: other for called, other in by_name.items() if other is not unit}
         for drop in unit.drops:
             before, after = unit.around(drop.position, drop.path)
             for caller in others.values():
                 for position, passed in enumerate(caller.passed):
-                    if last_name(passed.step.callee) == last_name(name):
-                        earlier, later = caller.around(position + 1, passed.path)
-                        before, after = before + earlier, after + later
+                    if _called_nearby(passed.step) == own_name:
+                        earlier, later = caller.around(position, passed.path)
+                        before, after = before + earlier, after + later[1:]
             before, after = _followed(before, others), _followed(after, others)
             yield DropFact(
                 function=name,
@@ -91,8 +92,14 @@ def drops_of_block(
 
 def _followed(steps: tuple[Step, ...], units: Mapping[str, _Unit]) -> tuple[Step, ...]:
     """Steps, and those of the functions that they call."""
-    called = [units[name] for name in (last_name(step.callee) for step in steps) if name in units]
+    called = [units[name] for name in map(_called_nearby, steps) if name in units]
     return (*steps, *(passed.step for unit in called for passed in unit.passed))
+
+
+def _called_nearby(step: Step) -> str:
+    """The name of the function of the same class, or within the same function, that a step may call."""
+    receiver, _, name = step.callee.rpartition(".")
+    return name if receiver in ("", "self", "cls", "super()", "model", "module") else ""
 
 
 def _wakes(units: Iterable[_Unit]) -> int | None:
