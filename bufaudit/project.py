@@ -28,8 +28,8 @@ _CONSTANT = re.compile(
     r"cartesian|hann_window|hamming|sin\(|cos\(|\*\*|"
     r"(torch\.)?(tensor|as_tensor|Tensor|LongTensor|FloatTensor|IntTensor)\(|from_numpy|np\.|numpy|math\."
 )
-#: A device or dtype marker.
-_EMPTY = re.compile(r"(torch\.)?(empty|tensor|zeros|Tensor)\((0\b|\[\]|\(0,\)|\))")
+#: A marker of device or dtype, or memory that construction does not write either.
+_EMPTY = re.compile(r"(torch\.)?(empty\(|(tensor|zeros|Tensor)\((0\b|\[\]|\(0,\)|\)))")
 _DEEPEST_RESOLUTION = 12
 _LARGEST_TREE = 400
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 #: Calls that give buffers a value, or initialise a module, which its own initialisers do for buffers too.
 _RESTORING = re.compile(
-    r"init_(weight|state|param)|initiali[sz]e|^_?(re)?init(_|$)|reset|restor|rebuild|recompute|refresh|recreate|"
+    r"init_(weight|state|param)|initiali[sz]e|^_?(re)?init(_|$)|reset|restor|rebuild|recompute|refresh|recreate|(^|_)(fix|repair)|"
     r"rope|rotary|freqs|sinusoid|post_init|(setup|build|set|make|precompute|update|fill)_\w*(cache|mask|table)|^apply$|"
     r"sync_module_states|broadcast_model"
 )

@@ -25,9 +25,10 @@ _STATE_DICT = frozenset(
 _LOAD = re.compile(r"^_?(load|set)_\w*(state_dict|weight|checkpoint|ckpt)|^_?load_model|^load_from_")
 _MODULE = r"model|module|net|network"
 #: Libraries whose users handle models of whatever class.
-_ANY_MODEL = ("transformers", "accelerate", "diffusers", "peft", "torch.distributed")
+_ANY_MODEL = ("transformers", "accelerate", "peft")
 #: Parts of a model that are one layer, as their names have it.
 _LAYER = re.compile(r"(^|[._])(linear|proj\w*|head|score|embed\w*|classifier|lora\w*|expert\w*)$", re.IGNORECASE)
+_ZEROS = re.compile(r"(torch\.)?zeros\(")
 _FSDP_SYNC = re.compile(r"sync_module_states=(?!False)")
 #: Functions that look at a model rather than run it.
 _LOOKS = re.compile(r"estimat|size|count|memory|flops|skeleton|shape|inspect|plan|meta", re.IGNORECASE)
@@ -71,7 +72,8 @@ def _only_the_state_dict(subject: Subject, drop: DropFact) -> Iterator[Problem]:
 def _confidence(subject: Subject, drop: DropFact, tree: Reach | None, loader: str) -> Confidence:
     """High where the model is known to lose something, or where it may be of any class that users have."""
     if tree is not None and tree.any:
-        return "high"
+        # Zeros are often a cache that is written before it is read.
+        return "high" if any(not _ZEROS.match(found.fact.made_from) for found in tree.registrations) else "medium"
     if last_name(drop.function).startswith("test") or (tree is None and _LAYER.search(drop.module)):
         return "low"
     for_any_model = any(binding.target.startswith(_ANY_MODEL) for binding in subject.facts.imports)

@@ -11,6 +11,7 @@ from bufaudit.source import vocabulary
 from bufaudit.source.constructors import constructed_type
 from bufaudit.source.facts import DropFact, Step
 from bufaudit.source.syntax import Definition, dotted, last_name, source_text
+from bufaudit.torch_state import VANISHED_ROPE_ATTRIBUTE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,7 +20,15 @@ if TYPE_CHECKING:
     from bufaudit.source.syntax import Places
 
 #: Words without one of which nothing is let go of, unless both an `EMPTY` and a `WALKED` one are there.
-WORDS = ("to_empty(", "include_buffers", "offload_tags", ".pause(", "materialize_", '"rope_init_fn"', "'rope_init_fn'")
+WORDS = (
+    "to_empty(",
+    "include_buffers",
+    "offload_tags",
+    ".pause(",
+    "materialize_",
+    f'"{VANISHED_ROPE_ATTRIBUTE}"',
+    f"'{VANISHED_ROPE_ATTRIBUTE}'",
+)
 EMPTY = ("empty_like(",)
 WALKED = ("buffers(", "_buffers")
 
@@ -208,7 +217,7 @@ class _Unit:
                 self._drop("pool", call, statement, receiver, path)
             case ast.Attribute(attr="pause") if _MEMORY_SAVER.search(receiver) and "weight" in arguments.lower():
                 self._drop("pool", call, statement, receiver, path)
-            case ast.Name(id="getattr" | "hasattr") if "'rope_init_fn'" in arguments:
+            case ast.Name(id="getattr" | "hasattr") if f"'{VANISHED_ROPE_ATTRIBUTE}'" in arguments:
                 self._drop("vanished", call, statement, source_text(call.args[0]), path)
         self._pass(callee or last_name(source_text(call.func)), arguments, call, path)
 

@@ -28,7 +28,12 @@ NETS = """
             super().__init__()
             self.linear = nn.Linear(n, n)
             self.register_buffer("marker", torch.empty(0), persistent=False)
+            self.register_buffer("scratch", torch.empty(n, n), persistent=False)
             self.register_buffer("counts", torch.zeros(n))
+    class Caching(nn.Module):
+        def __init__(self, n):
+            super().__init__()
+            self.register_buffer("cache", torch.zeros(n), persistent=False)
     class Open(nn.Module):
         def __init__(self, n):
             super().__init__()
@@ -43,14 +48,20 @@ def findings(folder: Path, text: str) -> list[bufaudit.Finding]:
 
 
 @pytest.mark.parametrize(
-    ("net", "confidence"), [("Computing(3)", "high"), ("Open(3)", "medium"), ("Unknown(3)", "medium")]
+    ("net", "confidence", "named"),
+    [
+        ("Computing(3)", "high", "inv_freq"),
+        ("Caching(3)", "medium", "cache"),
+        ("Open(3)", "medium", ""),
+        ("Unknown(3)", "medium", ""),
+    ],
 )
-def test_class_decides(net: str, confidence: str, tmp_path: Path) -> None:
+def test_class_decides(net: str, confidence: str, named: str, tmp_path: Path) -> None:
     (finding,) = findings(
         tmp_path,
         f"""
         import torch
-        from nets import Computing, Marked, Open
+        from nets import Caching, Computing, Marked, Open
         def load(path):
             net = {net}
             net.to_empty(device="cpu")
@@ -59,8 +70,8 @@ def test_class_decides(net: str, confidence: str, tmp_path: Path) -> None:
         """,
     )
     assert finding.confidence == confidence
-    assert ("inv_freq" in finding.message) == (confidence == "high")
-    assert [place.line for place in finding.related] == ([7, 7] if confidence == "high" else [7])
+    assert (f"`{named}`" if named else "non-persistent buffers") in finding.message
+    assert len(finding.related) == (2 if named else 1)
 
 
 def test_markers_and_persistent_buffers_lose_nothing(tmp_path: Path) -> None:
@@ -87,7 +98,7 @@ LOAD = """
     ("imports", "name", "given", "module", "load", "confidence"),
     [
         ("from transformers import PreTrainedModel", "fill", "model", "model", "load_state_dict", "high"),
-        ("from torch.distributed import fsdp", "fill", "model", "model", "load_state_dict", "high"),
+        ("from torch.distributed import fsdp", "fill", "model", "model", "load_state_dict", "medium"),
         ("import torch", "fill", "model", "model", "load_state_dict", "medium"),
         ("from transformers import PreTrainedModel", "fill", "", "model", "load_state_dict", "medium"),
         ("from transformers import PreTrainedModel", "fill", "model", "model", "load_weights", "medium"),
@@ -108,6 +119,7 @@ def test_framework_code_is_surer_than_other_code(
         "model.init_weights()",
         "model.apply(start)",
         "initialise_rope(model)",
+        "fix_after_empty(model)",
         "reset_buffers(model)",
         "repair(model)",
         "model.rotary = Rotary(3)",
