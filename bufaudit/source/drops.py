@@ -19,17 +19,9 @@ if TYPE_CHECKING:
     from bufaudit.source.facts import DropKind
     from bufaudit.source.syntax import Places
 
-#: Words without one of which nothing is let go of, unless both an `EMPTY` and a `WALKED` one are there.
-WORDS = (
-    "to_empty(",
-    "include_buffers",
-    "offload_tags",
-    ".pause(",
-    "materialize_",
-    f'"{VANISHED_ROPE_ATTRIBUTE}"',
-    f"'{VANISHED_ROPE_ATTRIBUTE}'",
-)
-EMPTY = ("empty_like(",)
+#: Words without one of which nothing is let go of, but by a walk over buffers, whose own words are `WALKED`.
+WORDS = ("to_empty(", "include_buffers", "offload_tags", ".pause(", "materialize_", VANISHED_ROPE_ATTRIBUTE)
+EMPTY = "empty_like("
 WALKED = ("buffers(", "_buffers")
 
 _ALLOCATOR = re.compile(r"alloc|mem_?pool", re.IGNORECASE)
