@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
@@ -30,6 +30,8 @@ _CONSTANT = re.compile(
     r"cartesian|hann_window|hamming|sin\(|cos\(|\*\*|"
     r"(torch\.)?(tensor|as_tensor|Tensor|LongTensor|FloatTensor|IntTensor)\(|from_numpy|np\.|numpy|math\."
 )
+#: A marker of device or dtype, or memory that construction does not write either.
+_EMPTY = re.compile(r"(torch\.)?(empty\(|(tensor|zeros|Tensor)\((0\b|\[\]|\(0,\)|\)))")
 _DEEPEST_RESOLUTION = 12
 _LARGEST_TREE = 400
 
@@ -105,6 +107,7 @@ class Project:
         self._modules: dict[tuple[str, str], str | None] = {}
         self._names: dict[tuple[str, str, bool], FoundClass | str | None] = {}
         self._reaches: dict[tuple[str, str], Reach] = {}
+        self._computed: dict[tuple[str, str], Reach] = {}
 
     def facts(self, path: str) -> FileFacts | None:
         """The facts of a file."""
@@ -228,10 +231,20 @@ class Project:
         if found is None:
             return self._foreign_reach(self.origin(path, name))
         if found.key not in self._reaches:
-            self._reaches[found.key] = self._walk_tree(found)
+            self._reaches[found.key] = self._walk_tree(found, _holds_state)
         return self._reaches[found.key]
 
-    def _walk_tree(self, root: FoundClass) -> Reach:
+    def unsaved(self, path: str, name: str) -> Reach:
+        """The non-persistent buffers that the module tree of a class can hold: those that no state dict brings back."""
+        found = self.find_class(path, name)
+        if found is None:
+            known = last_name(self.origin(path, name)) in torch_state.LAYERS | torch_state.BUFFERS.keys()
+            return Reach((), (), complete=known)
+        if found.key not in self._computed:
+            self._computed[found.key] = replace(self._walk_tree(found, _is_unsaved), stateful_layers=())
+        return self._computed[found.key]
+
+    def _walk_tree(self, root: FoundClass, holds: Callable[[RegistrationFact], bool]) -> Reach:
         registrations: list[FoundRegistration] = []
         layers: list[str] = []
         complete = True
@@ -240,7 +253,7 @@ class Project:
         pending = [root]
         while pending:
             current = pending.pop(0)
-            registrations += [found for found in self.registrations(current) if _holds_state(found.fact)]
+            registrations += [found for found in self.registrations(current) if holds(found.fact)]
             parts = self._parts_of(current)
             complete = complete and not parts.open
             bases = [self.base(current, name) for name in current.fact.bases]
@@ -403,6 +416,11 @@ def _holds_state(fact: RegistrationFact) -> bool:
 def is_constant(made_from: str) -> bool:
     """Whether an expression gives the same value each time, by its text."""
     return _CONSTANT.search(made_from) is not None
+
+
+def _is_unsaved(fact: RegistrationFact) -> bool:
+    """Whether a buffer is not saved and yet holds something."""
+    return fact.persistent is False and fact.made_from != "None" and not _EMPTY.match(fact.made_from)
 
 
 def same_name(one: str, other: str) -> bool:

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bufaudit.checks import average, cast, initialise, load, move, registration, restore, save, sync
+from bufaudit.checks import (
+    average,
+    cast,
+    initialise,
+    load,
+    materialise,
+    move,
+    registration,
+    restore,
+    save,
+    sleep,
+    sync,
+)
 from bufaudit.checks.context import Problem, Subject, one_per_line
 
 if TYPE_CHECKING:
@@ -24,8 +36,10 @@ _FAMILIES: tuple[Callable[[Subject], Iterator[Problem]], ...] = (
     average.check,
     move.check,
     cast.check,
-    registration.check,
+    materialise.check,
+    sleep.check,
     restore.check,
+    registration.check,
 )
 
 

@@ -203,6 +203,14 @@ def registered_here(reach: Reach) -> tuple[Note, ...]:
     )
 
 
+def unsaved_here(tree: Reach | None) -> tuple[Note, ...]:
+    """Where the first few non-persistent buffers of a tree are registered."""
+    return tuple(
+        Note(found.path, found.fact.place.line, f"non-persistent buffer `{found.fact.name}` is registered here")
+        for found in (tree.registrations[:_MOST_NAMES] if tree else ())
+    )
+
+
 def what_is_lost(reach: Reach) -> str:
     """The state that a tree is known to hold besides parameters, in words that say so where nothing is known."""
     named = [found.fact.name for found in reach.registrations if found.fact.name != "{}"]

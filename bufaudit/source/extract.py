@@ -8,7 +8,7 @@ from bisect import bisect_left
 from itertools import accumulate, chain
 from typing import TYPE_CHECKING
 
-from bufaudit.source import casts, registrations, restores, vocabulary
+from bufaudit.source import casts, drops, registrations, restores, vocabulary
 from bufaudit.source.blocks import blocks, skeleton
 from bufaudit.source.callers import arguments_given, walked_parameters
 from bufaudit.source.constructors import attribute_types, statements
@@ -25,7 +25,7 @@ from bufaudit.source.upkeep import methods_of_class, uses_of_buffers
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from bufaudit.source.facts import Argument, DtypeUse, FillFact, Function, MethodFact, RegistrationFact
+    from bufaudit.source.facts import Argument, DropFact, DtypeUse, FillFact, Function, MethodFact, RegistrationFact
 
 #: Words without one of which a function does nothing to state that any rule asks about.
 _STATE_WORDS = (
@@ -47,7 +47,7 @@ _STATE_DICT_METHODS = frozenset(
 )  # fmt: skip
 _HANDLING = ("state_dict", "set_extra_state", "on_save_checkpoint", "on_load_checkpoint")
 #: Words without one of which a top-level block gives no facts but its header.
-WORDS = tuple(dict.fromkeys((*registrations.WORDS, *_STATE_WORDS, *_HANDLING)))
+WORDS = tuple(dict.fromkeys((*registrations.WORDS, *_STATE_WORDS, *_HANDLING, *drops.WORDS)))
 
 #: Shorter texts are parsed as they are, which finds errors of syntax where no fact comes from too.
 _WORTH_GATING = 4000
@@ -98,6 +98,7 @@ class _Extraction:
         self._handovers: list[HandoverFact] = []
         self._methods: list[MethodFact] = []
         self._dtype_uses: list[DtypeUse] = []
+        self._drops: list[DropFact] = []
 
     def facts(self, tree: ast.Module) -> FileFacts:
         """All facts of the parsed file."""
@@ -123,6 +124,7 @@ class _Extraction:
             touches=touches,
             buffers_read=read,
             dtype_uses=tuple(self._dtype_uses),
+            drops=tuple(self._drops),
             words=self._words(),
             suppressions=parse_suppressions(self._text),
             generated_from=generated[1] if generated else None,
@@ -167,6 +169,10 @@ class _Extraction:
                 )
             )
         types: dict[str, str] | None = None
+        if self._lets_go(node):
+            types = _attribute_types(node)
+            methods = {f"{name}.{child.name}": child for child in node.body if isinstance(child, Definition)}
+            self._drops += drops.drops_of_block(methods, name, types, self._places)
         for child in node.body:
             match child:
                 case ast.FunctionDef() | ast.AsyncFunctionDef():
@@ -194,7 +200,16 @@ class _Extraction:
             self._functions += self._function(node, name, None, {})
         if "<locals>" not in name and self._mentions(node, self._registering_words()):
             self._registrations += self._reader.of_function(node, None)
+        if "<locals>" not in name and self._lets_go(node):
+            self._drops += drops.drops_of_block({name: node}, None, {}, self._places)
         self._read_nested(node, name)
+
+    def _lets_go(self, node: ast.stmt) -> bool:
+        # Words so rare are not worth a search through the whole text first.
+        start, end = self._extent(node)
+        if any(self._text.find(word, start, end) >= 0 for word in drops.WORDS):
+            return True
+        return self._text.find(drops.EMPTY, start, end) >= 0 and self._mentions(node, drops.WALKED)
 
     def _read_nested(self, node: Definition, name: str) -> None:
         if self._mentions(node, ("class ",)):
@@ -249,7 +264,7 @@ class _Extraction:
 
     def _words(self) -> frozenset[str]:
         """What the whole file says that it knows of, asked only where something happens to state."""
-        if not self._functions:
+        if not (self._functions or self._drops):
             return frozenset()
         found = vocabulary.statistics_in(self._text)
         if "buffers" in self._text:

@@ -80,6 +80,16 @@ MetaEffect = Literal[
     "raises",  # it asks a meta tensor for its values, or mixes one with a tensor on the CPU
 ]
 
+#: How memory is let go of, or taken without a value in it.
+DropKind = Literal[
+    "to_empty",
+    "empty_like",  # each tensor of a walk over buffers becomes an empty one
+    "meta",  # a model is built with its buffers on the meta device too
+    "pool",  # a memory pool with a module in it is dropped
+    "reload",  # what a layer holds after it was materialised is copied over the buffers that it had
+    "vanished",  # a repair asks for an attribute that no module has any more
+]
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -339,6 +349,36 @@ class Argument:
 
 
 @dataclass(frozen=True, slots=True)
+class Step:
+    """A call and its arguments, "=" and what is set by it, or "return" and what is returned."""
+
+    callee: str
+    text: str
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class DropFact:
+    """A place after which tensors of `module`, of the class `module_type` where that is known, hold nothing.
+
+    It is `given` where the function has it as a parameter. `before` and `after` are the steps on the same path, those
+    of callers and of called functions nearby included. A dropped pool comes back on the line `wakes`.
+    """
+
+    function: str
+    class_name: str | None
+    doc: str
+    how: DropKind
+    module: str
+    module_type: str | None
+    given: bool
+    place: Place
+    before: tuple[Step, ...]
+    after: tuple[Step, ...]
+    wakes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class FileFacts:
     """All that is known of one file.
 
@@ -359,6 +399,7 @@ class FileFacts:
     touches: tuple[Touch, ...] = ()
     buffers_read: frozenset[str] = frozenset()
     dtype_uses: tuple[DtypeUse, ...] = ()
+    drops: tuple[DropFact, ...] = ()
     words: frozenset[str] = frozenset()
     suppressions: tuple[Suppression, ...] = ()
     generated_from: str | None = None

@@ -172,7 +172,14 @@ def _failed(errand: _Errand, why: Unreadable) -> _Reading:
 
 
 def _is_plain(facts: FileFacts) -> bool:
-    asked = (facts.functions, facts.restores, facts.registrations, facts.suppressions, facts.unreadable)
+    asked = (
+        facts.functions,
+        facts.restores,
+        facts.registrations,
+        facts.drops,
+        facts.suppressions,
+        facts.unreadable,
+    )
     return not any(asked)
 
 

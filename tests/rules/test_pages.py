@@ -38,6 +38,8 @@ PUBLISHED = {
     "BUF302": "params-only-average",
     "BUF401": "params-only-move",
     "BUF402": "blanket-dtype-cast",
+    "BUF403": "to-empty-without-restore",
+    "BUF404": "sleep-without-buffers",
     "BUF501": "non-persistent-not-restored",
     "BUF503": "late-persistent-buffer",
     "BUF504": "meta-unsafe-init",

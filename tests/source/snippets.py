@@ -38,6 +38,12 @@ _SIMPLE = (
     "assert all(p.is_meta for p in model.parameters()), f'{model.state_dict()!r}'",
     's = """\nclass A:\n    def parameters(self): pass\n"""',
     "x = 1 + \\\n2",
+    "head = head.to_empty(device=d, recurse=False)",
+    "module._buffers[name] = torch.empty_like(p, device=d)",
+    "allocator.sleep(offload_tags=('weights',) if flag else ())",
+    "f = getattr(module, 'rope_init_fn', None)",
+    "materialize_layer(model)",
+    "buffer.data.copy_(getattr(layer, name))",
     "# def parameters(): '''",
 )  # fmt: skip
 _HEADERS = (
@@ -53,6 +59,9 @@ _HEADERS = (
     "def register(self, name):",
     "class Inner(nn.Module, metaclass=Meta):",
     "class Plain:",
+    "with init_empty_weights(include_buffers=True):",
+    "for name, buffer in buffers.items():",
+    "for n, p in module._buffers.items():",
     "try:",
     "match model:",
     "async def later(model):",
