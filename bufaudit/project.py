@@ -154,6 +154,10 @@ class Project:
                 if isinstance(base, str):
                     yield base
 
+    def is_module(self, found: FoundClass) -> bool:
+        """Whether a class is a `torch.nn.Module`, as far as its bases are known."""
+        return self._is_module(found)
+
     def registrations(self, found: FoundClass) -> Iterator[FoundRegistration]:
         """What a class's own code registers on itself."""
         facts = self.facts(found.path)

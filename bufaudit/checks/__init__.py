@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bufaudit.checks import average, initialise, load, move, save, sync
+from bufaudit.checks import attribute, average, initialise, load, move, save, sync
 from bufaudit.checks.context import Problem, Subject, one_per_line
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ _FAMILIES: tuple[Callable[[Subject], Iterator[Problem]], ...] = (
     sync.check,
     average.check,
     move.check,
+    attribute.check,
 )
 
 

@@ -10,6 +10,10 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 #: Comments, strings (of triple quotes the opening only) and the starts of top-level statements. Every alternative
 #: begins with a literal character, which is what lets the search skip over all else at full speed.
@@ -105,12 +109,11 @@ def code_of(text: str) -> str:
 
 
 def skeleton(
-    text: str, definitions: tuple[Block, ...], words: tuple[str, ...], pattern: re.Pattern[str] | None = None
+    text: str, definitions: tuple[Block, ...], words: tuple[str, ...], offsets: Sequence[int] = ()
 ) -> str:
-    """`text` with the body of each definition that holds none of `words`, and no `pattern`, blanked out by lines."""
-    kept = _holding(text, definitions, words)
-    if pattern is not None:
-        kept |= _matching(text, definitions, pattern)
+    """`text` with the body of each definition that holds none of `words`, and no offset, blanked out by lines."""
+    starts = [block.start for block in definitions]
+    kept = _holding(text, definitions, words) | {bisect_right(starts, offset) - 1 for offset in offsets}
     pieces = []
     position = 0
     for index, block in enumerate(definitions):
@@ -137,12 +140,6 @@ def _holding(text: str, definitions: tuple[Block, ...], words: tuple[str, ...]) 
                 found.add(index)
             position = text.find(word, definitions[index].end if inside else position + 1)
     return found
-
-
-def _matching(text: str, definitions: tuple[Block, ...], pattern: re.Pattern[str]) -> set[int]:
-    """The positions of the definitions in which a pattern is found."""
-    starts = [block.start for block in definitions]
-    return {bisect_right(starts, match.start()) - 1 for match in pattern.finditer(text)}
 
 
 def _empty_definition(text: str, block: Block) -> str | None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ast
 import re
+from bisect import bisect_left
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
-from bufaudit.source import registrations, restores, vocabulary
+from bufaudit.source import attributes, registrations, restores, vocabulary
+from bufaudit.source.attributes import attributes_of_class
 from bufaudit.source.blocks import blocks, skeleton
 from bufaudit.source.constructors import constructed_type
 from bufaudit.source.facts import ClassFact, FileFacts
@@ -22,7 +24,7 @@ from bufaudit.source.text import Unreadable, parse, split_lines
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from bufaudit.source.facts import Function, RegistrationFact, RestoreFact
+    from bufaudit.source.facts import Function, RegistrationFact, RestoreFact, TensorAttribute
 
 #: Words without one of which a function does nothing to state that any rule asks about.
 _STATE_WORDS = (
@@ -60,19 +62,22 @@ def extract(text: str, *, gated: bool = True) -> FileFacts:
 def _extract(text: str, *, gated: bool) -> FileFacts:
     definitions = blocks(text)
     gated = gated and len(text) > _WORTH_GATING
-    tree = parse(skeleton(text, definitions, WORDS, restores.START) if gated else text)
+    tensor_lines = sorted(attributes.tensor_lines(text))
+    starts = (match.start() for match in restores.START.finditer(text))
+    tree = parse(skeleton(text, definitions, WORDS, (*starts, *tensor_lines)) if gated else text)
     if gated and (isinstance(tree, Unreadable) or ("Buffer" in text and read_scope(tree.body).renames_buffer)):
         tree = parse(text)
     if isinstance(tree, Unreadable):
         return FileFacts(unreadable=tree, suppressions=parse_suppressions(text))
-    return _Extraction(text).facts(tree)
+    return _Extraction(text, tensor_lines).facts(tree)
 
 
 class _Extraction:
     """One file's extraction."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, tensor_lines: Sequence[int]) -> None:
         self._text = text
+        self._tensor_lines = tensor_lines
         self._lines = split_lines(text)
         # The offset of each line, less the newlines before it.
         self._lengths = [0, *accumulate(map(len, self._lines))]
@@ -82,6 +87,7 @@ class _Extraction:
         self._functions: list[Function] = []
         self._registrations: list[RegistrationFact] = []
         self._restores: list[RestoreFact] = []
+        self._attributes: list[TensorAttribute] = []
 
     def facts(self, tree: ast.Module) -> FileFacts:
         """All facts of the parsed file."""
@@ -99,6 +105,7 @@ class _Extraction:
             functions=tuple(self._functions),
             registrations=tuple(self._registrations),
             restores=tuple(self._restores),
+            attributes=tuple(self._attributes),
             words=self._words(),
             suppressions=parse_suppressions(self._text),
             generated_from=generated[1] if generated else None,
@@ -122,8 +129,10 @@ class _Extraction:
         own_registrations = self._class_registrations(node, name)
         own_restores = self._class_restores(node, name)
         self._registrations += own_registrations
+        own_attributes = self._class_attributes(node, name)
         self._restores += own_restores
-        if not nested or own_registrations or own_restores:
+        self._attributes += own_attributes
+        if not nested or own_registrations or own_restores or own_attributes:
             self._classes.append(
                 ClassFact(
                     name=name,
@@ -156,6 +165,13 @@ class _Extraction:
         if restores.START.search(self._text, *self._extent(node)) is None:
             return []
         return list(dict.fromkeys(restores_of_class(node, name, self._places)))
+
+    def _class_attributes(self, node: ast.ClassDef, name: str) -> list[TensorAttribute]:
+        start, end = self._extent(node)
+        position = bisect_left(self._tensor_lines, start)
+        if position == len(self._tensor_lines) or self._tensor_lines[position] >= end:
+            return []
+        return list(attributes_of_class(node, name, self._places))
 
     def _read_free_function(self, node: Definition, name: str) -> None:
         if "<locals>" not in name and self._mentions(node, _STATE_WORDS):

@@ -64,6 +64,15 @@ Origin = Literal[
     "meta",  # a tensor on the meta device
 ]
 
+#: What a tensor that a class keeps is: drawn at random, computed alike each time, or given to the constructor.
+TensorMade = Literal["random", "table", "argument"]
+#: What `forward` does with such a tensor: the use that says most.
+TensorUse = Literal[
+    "operation",  # it is combined with what comes from the inputs
+    "average",  # it is updated from its own value
+    "read",  # anything else
+]
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -123,6 +132,25 @@ class RestoreFact:
     how: Literal["function", "in-place", "assignment", "mark"]
     place: Place
     guards: frozenset[Guard]
+
+
+@dataclass(frozen=True, slots=True)
+class TensorAttribute:
+    """A tensor that a constructor keeps as a plain attribute of self, and that `forward` uses.
+
+    A tensor that is `placed` was made on a device of the author's choice; one that is `moved` is taken to another
+    device, or asked for its own, somewhere in the class. `saved` tells that the class has a say in what is saved of it.
+    """
+
+    class_name: str
+    name: str
+    made: TensorMade
+    placed: bool
+    moved: bool
+    saved: bool
+    use: TensorUse
+    use_line: int
+    place: Place
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +249,7 @@ class FileFacts:
     functions: tuple[Function, ...] = ()
     registrations: tuple[RegistrationFact, ...] = ()
     restores: tuple[RestoreFact, ...] = ()
+    attributes: tuple[TensorAttribute, ...] = ()
     words: frozenset[str] = frozenset()
     suppressions: tuple[Suppression, ...] = ()
     generated_from: str | None = None

@@ -165,7 +165,7 @@ def _failed(errand: _Errand, why: Unreadable) -> _Reading:
 
 
 def _is_plain(facts: FileFacts) -> bool:
-    return not (facts.functions or facts.restores or facts.suppressions or facts.unreadable)
+    return not (facts.functions or facts.restores or facts.attributes or facts.suppressions or facts.unreadable)
 
 
 def _decoded(entry: Entry) -> FileFacts | None:

@@ -10,12 +10,15 @@ from bufaudit.source.facts import RegistrationFact
 from bufaudit.source.syntax import Definition, constant_string, dotted, last_name, name_pattern, source_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from bufaudit.source.syntax import Places
 
 #: Words without one of which no statement registers a buffer; aliases of `Buffer` come on top.
 WORDS = ("register_buffer", "Buffer(", "_buffers")
+
+#: Methods that run while an object is built.
+BUILDERS = ("__init__", "__post_init__", "setup")
 
 How = Literal["register_buffer", "nn.Buffer", "setattr", "_buffers"]
 
@@ -48,7 +51,7 @@ class RegistrationReader:
         if all(method.name == "__init__" for method, _ in found):
             yield from (fact for _, fact in found)
             return
-        built = _reached_from_init(methods)
+        built = reached_from(BUILDERS, methods)
         for method, fact in found:
             if method.name not in built:
                 late = f"{method.name}() is called"
@@ -313,8 +316,8 @@ def _loop_literals(loop: ast.For | ast.AsyncFor) -> dict[str, tuple[str, ...]]:
     return {target.id: literals}
 
 
-def _reached_from_init(methods: Sequence[Definition]) -> frozenset[str]:
-    """The methods that run while an object is built: `__init__` and what it calls on self, at any depth."""
+def reached_from(starts: Iterable[str], methods: Sequence[Definition]) -> frozenset[str]:
+    """The names of `starts` and of the methods that those call on self, at any depth."""
     calls = {
         method.name: {
             node.func.attr
@@ -326,7 +329,7 @@ def _reached_from_init(methods: Sequence[Definition]) -> frozenset[str]:
         }
         for method in methods
     }
-    reached = {"__init__", "__post_init__", "setup"}
+    reached = set(starts)
     pending = list(reached)
     while pending:
         for name in calls.get(pending.pop(), ()):
