@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def check(subject: Subject) -> Iterator[Problem]:
     """All problems of this family in one file."""
     for fact in subject.facts.attributes:
-        judged = _judged(fact)
+        judged = _judged(subject, fact)
         found = subject.project.find_class(subject.path, fact.class_name) if judged else None
         if judged is None or found is None or not subject.project.is_module(found):
             continue
@@ -30,7 +30,7 @@ def check(subject: Subject) -> Iterator[Problem]:
         yield Problem("BUF502", confidence, fact.place, f"`self.{fact.name}` {text}", fact.class_name, (note,))
 
 
-def _judged(fact: TensorAttribute) -> tuple[Confidence, str] | None:
+def _judged(subject: Subject, fact: TensorAttribute) -> tuple[Confidence, str] | None:
     """How sure it is that a plain tensor does harm, and which; None where it does none."""
     if fact.use == "average" and not fact.saved:
         return "high", (
@@ -45,9 +45,11 @@ def _judged(fact: TensorAttribute) -> tuple[Confidence, str] | None:
     if fact.use != "operation" or fact.placed or fact.moved:
         return None
     if fact.made == "argument":
-        given: Confidence = "low" if "loss" in fact.class_name.lower() else "medium"
-        return given, (
-            "is a tensor that the constructor is given, kept as a plain attribute: `.to()` and the state dict pass it by"
+        # Where a file registers such tensors, one that it does not register was forgotten. Losses are seldom moved.
+        forgotten = bool(subject.facts.registrations) and "loss" not in fact.class_name.lower()
+        return "medium" if forgotten else "low", (
+            "is a tensor that the constructor is given, kept as a plain attribute: "
+            "`.to()` and the state dict pass it by, and `forward` combines it with its inputs"
         )
     return "medium", (
         "is a plain tensor, not a buffer: `.to()` and `.cuda()` leave it where it was made, "

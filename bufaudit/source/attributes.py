@@ -38,7 +38,9 @@ _WIDENING = frozenset({"view", "reshape", "unsqueeze", "repeat", "expand"})
 _REDUCTIONS = frozenset({"sum", "mean", "prod", "max", "min", "std", "var", "norm", "item", "tolist", "numpy"})
 _TORCH = frozenset({"torch", "F", "torch.nn.functional", "nn.functional", "torch.linalg"})
 
-_MAKER = re.compile(r"torch\.(?:empty|stack|cat|triu|tril|" + "|".join(sorted(_RANDOM | _TABLES | _CONVERSIONS)) + r")\(")
+_MAKER = re.compile(
+    r"torch\.(?:empty|stack|cat|triu|tril|" + "|".join(sorted(_RANDOM | _TABLES | _CONVERSIONS)) + r")\("
+)
 _ATTRIBUTE = re.compile(r"[ \t]+self\.\w+[ \t]*(?::[^=\n]+)?=(?!.*(?:Parameter|Buffer)\()")
 _GIVEN = re.compile(r"def __init__\([^)]*\bTensor\b")
 
@@ -131,7 +133,7 @@ def _kept(methods: Sequence[Definition], built: frozenset[str]) -> dict[str, _Ke
         if method.name not in built:
             continue
         maker = _Maker(method, kept)
-        for statement in ast.walk(method):
+        for statement in (node for node in ast.walk(method) if isinstance(node, ast.stmt)):
             for target, value in _assignments(statement):
                 name = own_attribute(target)
                 if name is None or maker.tells_nothing(value):
@@ -179,6 +181,7 @@ class _Maker:
         self._kept = kept
         self._given = {argument.arg for argument in arguments if method.name == "__init__" and _is_tensor(argument)}
         self._unknown = {argument.arg for argument in arguments} - self._given
+        self._has_device = any(argument.arg == "device" for argument in arguments)
         self._seeded = any("seed" in word or "generator" in word for word in identifiers(method))
         self._locals: dict[str, list[ast.expr | None]] = {}
         for statement in ast.walk(method):
@@ -187,12 +190,14 @@ class _Maker:
                     self._locals.setdefault(target.id, []).append(value)
 
     def tells_nothing(self, value: ast.expr | None) -> bool:
-        """Whether a value leaves open what an attribute is: None, or an argument of whatever type."""
+        """Whether a value leaves open what an attribute is: None, a number, or an argument of whatever type."""
         match value:
-            case ast.Constant(value=None):
+            case ast.Constant():
                 return True
             case ast.Name(id=name):
                 return name in self._unknown and name not in self._locals
+            case ast.BinOp(left=ast.Constant(), right=ast.Name()):
+                return self.tensor(value) is None
         return False
 
     def tensor(self, node: ast.expr, depth: int = _DEEPEST) -> _Tensor | None:
@@ -221,7 +226,7 @@ class _Maker:
                 values = self._locals[name]
                 return self._all([self.tensor(value, depth - 1) if value else None for value in values])
             case ast.Name(id=name) if name in self._given:
-                return _Tensor("argument")
+                return _Tensor("argument", placed=self._has_device)
             case ast.Attribute(attr="T" | "data" | "mT", value=value):
                 return self.tensor(value, depth)
             case ast.Attribute():
@@ -248,7 +253,7 @@ class _Maker:
         if called in _RANDOM:
             return _Tensor("table" if self._seeded else "random", scalar=_is_empty(first))
         if called in _TABLES:
-            return None if _is_placeholder(first) else _Tensor("table", scalar=_is_empty(first))
+            return None if _is_placeholder(node) else _Tensor("table", scalar=_is_empty(first))
         made = self._first(node.args, depth)
         if called in _CONVERSIONS:
             sequence = isinstance(first, ast.List | ast.Tuple | ast.ListComp)
@@ -291,14 +296,17 @@ def _is_empty(node: ast.expr | None) -> bool:
     return isinstance(node, ast.Tuple | ast.List) and not node.elts
 
 
-def _is_placeholder(node: ast.expr | None) -> bool:
-    """Whether a shape is that of a tensor without elements, or there is none at all."""
-    return node is None or (isinstance(node, ast.Constant) and node.value == 0)
+def _is_placeholder(call: ast.Call) -> bool:
+    """Whether a call makes a tensor without elements: `torch.zeros(0)`, `torch.Tensor()`."""
+    match call.args:
+        case [] | [ast.Constant(value=0)]:
+            return True
+    return False
 
 
 def _is_tensor(argument: ast.arg) -> bool:
-    """Whether an argument is annotated as a tensor, if need be an optional one or one among others that are callable."""
+    """Whether an argument is annotated as a tensor, be it an optional one or one that may be a function instead."""
     if argument.annotation is None:
         return False
-    names = {name for name in re.findall(r"\w+", ast.unparse(argument.annotation))}
+    names = set(re.findall(r"\w+", ast.unparse(argument.annotation)))
     return "Tensor" in names and names <= {"Tensor", "torch", "Optional", "Union", "None", "Callable"}

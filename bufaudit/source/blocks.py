@@ -108,9 +108,7 @@ def code_of(text: str) -> str:
     return "".join(pieces)
 
 
-def skeleton(
-    text: str, definitions: tuple[Block, ...], words: tuple[str, ...], offsets: Sequence[int] = ()
-) -> str:
+def skeleton(text: str, definitions: tuple[Block, ...], words: tuple[str, ...], offsets: Sequence[int] = ()) -> str:
     """`text` with the body of each definition that holds none of `words`, and no offset, blanked out by lines."""
     starts = [block.start for block in definitions]
     kept = _holding(text, definitions, words) | {bisect_right(starts, offset) - 1 for offset in offsets}

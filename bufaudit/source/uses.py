@@ -34,7 +34,6 @@ _OPERATIONS = frozenset(
 )  # fmt: skip
 _LIST_CHANGES = frozenset({"append", "extend", "insert", "pop", "remove", "clear"})
 _PLAIN_TYPES = frozenset({"int", "float", "bool", "str"})
-_STRENGTH: tuple[TensorUse, ...] = ("read", "operation", "average")
 
 _Kind = Literal["operation", "average", "read", "moved", "rewritten", "named", "nothing"]
 
@@ -68,15 +67,13 @@ def keeps_dimension(index: ast.expr) -> bool:
 class Uses:
     """What is known of the uses of one attribute; `parents` has the parent of each node of the class.
 
-    A tensor of which nothing but its own average is made has no `use`.
+    An average that is only told to somebody, as a loss is logged, counts as any other tensor that is read.
     """
 
     def __init__(self, name: str, parents: Mapping[ast.AST, ast.AST], *, listed: bool) -> None:
         self.moved = False
         self.rewritten = False
-        self.line = 0
-        self._use: TensorUse | None = None
-        self._needed = False
+        self._lines: dict[_Kind, int] = {}
         self._name = name
         self._parents = parents
         self._listed = listed
@@ -84,7 +81,14 @@ class Uses:
     @property
     def use(self) -> TensorUse | None:
         """The use that says most."""
-        return self._use if self._needed else None
+        if "operation" in self._lines:
+            return "average" if "average" in self._lines else "operation"
+        return "read" if "read" in self._lines else None
+
+    @property
+    def line(self) -> int:
+        """The line of that use."""
+        return self._lines[self.use] if self.use else 0
 
     def read(self, method: Definition, *, counts: bool) -> None:
         """Read a method, whose uses count where `forward` reaches it."""
@@ -112,12 +116,8 @@ class Uses:
             kind = "read"
         elif kind == "rewritten":
             self.rewritten = True
-        if not counts or kind not in _STRENGTH:
-            return
-        self._needed = self._needed or kind != "average"
-        if self._use is None or _STRENGTH.index(kind) > _STRENGTH.index(self._use):
-            self._use = kind
-            self.line = getattr(node, "lineno", 0)
+        if counts:
+            self._lines.setdefault(kind, getattr(node, "lineno", 0))
 
     def _written(self, node: ast.AST) -> ast.expr | None:
         """The value of an assignment to the attribute."""
@@ -150,7 +150,7 @@ class Uses:
             for term in (sum_.left, sum_.right)
         )
 
-    def _fate(self, node: ast.AST, listed: bool, inputs: frozenset[str]) -> _Fate:  # noqa: FBT001
+    def _fate(self, node: ast.AST, listed: bool, inputs: frozenset[str]) -> _Fate:
         """Climb for as long as what is around an expression still stands for the tensor."""
         while True:
             parent = self._parents[node]
@@ -184,7 +184,7 @@ class Uses:
                     pass
                 case ast.Assign(targets=[ast.Name(id=name)]):
                     return _Fate("named", parent, name, listed)
-                case ast.For(target=ast.Name(id=name)) if listed:
+                case ast.For(target=ast.Name(id=name)) | ast.comprehension(target=ast.Name(id=name)) if listed:
                     return _Fate("named", parent, name)
                 case ast.AugAssign(target=target) if _mentions(target, inputs):
                     kind = "operation"
@@ -260,31 +260,52 @@ def _asks_to_move(node: ast.AST) -> bool:
 
 
 def _inputs(method: Definition) -> frozenset[str]:
-    """The arguments of a method that may be tensors, and the variables that are made from them."""
-    arguments = [*method.args.posonlyargs, *method.args.args, *method.args.kwonlyargs]
-    plain = {argument.arg for argument in arguments if _is_plain(argument)}
-    found = {argument.arg for argument in (*arguments, method.args.vararg, method.args.kwarg) if argument}
-    found -= {"self", *plain}
-    before = -1
-    while len(found) != before:
-        before = len(found)
-        for node in ast.walk(method):
-            match node:
-                case ast.Assign(targets=targets, value=value):
-                    pass
-                case ast.For(target=target, iter=value) | ast.AugAssign(target=target, value=value):
-                    targets = [target]
-                case _:
-                    continue
-            if _mentions(value, frozenset(found)):
-                found |= {name.id for target in targets for name in ast.walk(target) if isinstance(name, ast.Name)}
-        found -= {"self"}
-    return frozenset(found)
+    """The arguments of a method that may be tensors on whatever device, and the variables that are made from them."""
+    assigned = [pair for node in ast.walk(method) for pair in _assigned(node)]
+    on_cpu = {name for names, value in assigned if _goes_to_cpu(value) for name in names}
+    found = frozenset(_tensor_arguments(method.args)) - on_cpu
+    while True:
+        made = {name for names, value in assigned if _mentions(value, found) for name in names}
+        if made - on_cpu <= found:
+            return found
+        found |= made - on_cpu
 
 
-def _is_plain(argument: ast.arg) -> bool:
-    """Whether an argument is annotated as a number or the like."""
-    return isinstance(argument.annotation, ast.Name) and argument.annotation.id in _PLAIN_TYPES
+def _assigned(node: ast.AST) -> Iterator[tuple[frozenset[str], ast.expr]]:
+    """The variables that a statement binds, and what to."""
+    match node:
+        case ast.Assign(targets=targets, value=value):
+            pass
+        case ast.For(target=target, iter=value) | ast.comprehension(target=target, iter=value):
+            counts = isinstance(value, ast.Call) and dotted(value.func) == "enumerate"
+            targets = target.elts[1:] if counts and isinstance(target, ast.Tuple) else [target]
+        case ast.AugAssign(target=target, value=value):
+            targets = [target]
+        case _:
+            return
+    names = (child.id for target in targets for child in ast.walk(target) if isinstance(child, ast.Name))
+    yield frozenset(names) - {"self"}, value
+
+
+def _goes_to_cpu(value: ast.expr) -> bool:
+    return any(isinstance(node, ast.Attribute) and node.attr in ("cpu", "numpy") for node in ast.walk(value))
+
+
+def _tensor_arguments(arguments: ast.arguments) -> Iterator[str]:
+    """The arguments that neither annotation nor default tells to be numbers or the like."""
+    positional = [*arguments.posonlyargs, *arguments.args]
+    defaults = [*[None] * (len(positional) - len(arguments.defaults)), *arguments.defaults, *arguments.kw_defaults]
+    for argument, default in zip((*positional, *arguments.kwonlyargs), defaults, strict=True):
+        plain = isinstance(argument.annotation, ast.Name) and argument.annotation.id in _PLAIN_TYPES
+        if not plain and (default is None or _is_none(default)) and argument.arg != "self":
+            yield argument.arg
+    for rest in (arguments.vararg, arguments.kwarg):
+        if rest is not None:
+            yield rest.arg
+
+
+def _is_none(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and node.value is None
 
 
 def _mentions(node: ast.AST, names: frozenset[str]) -> bool:

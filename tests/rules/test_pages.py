@@ -37,6 +37,7 @@ PUBLISHED = {
     "BUF301": "params-only-sync",
     "BUF302": "params-only-average",
     "BUF401": "params-only-move",
+    "BUF502": "unregistered-tensor",
 }
 
 each_block = pytest.mark.parametrize("block", BLOCKS, ids=str)
