@@ -120,13 +120,15 @@ class Uses:
             self._lines.setdefault(kind, getattr(node, "lineno", 0))
 
     def _written(self, node: ast.AST) -> ast.expr | None:
-        """The value of an assignment to the attribute."""
+        """The value that a node gives to the attribute."""
         match node:
             case ast.Assign(targets=targets, value=value):
                 parts = (child for target in targets for child in ast.walk(target))
                 return value if any(self._is_target(part) for part in parts) else None
             case ast.AnnAssign(target=target, value=value) | ast.AugAssign(target=target, value=value):
                 return value if self._is_target(target) else None
+            case ast.Call(func=ast.Attribute(value=owner, attr="copy_"), args=[value, *_]):
+                return value if own_attribute(owner) == self._name else None
         return None
 
     def _is_target(self, node: ast.AST) -> bool:
@@ -206,10 +208,8 @@ class Uses:
             return "rewritten"
         if name.endswith("_") and not name.endswith("__"):
             after = self._parents[call]
-            averages = (
-                name == "lerp_"
-                or (name == "mul_" and isinstance(after, ast.Attribute) and after.attr in ("add_", "sub_"))
-                or (name == "copy_" and any(map(self._is_average, call.args)))
+            averages = name == "lerp_" or (
+                name == "mul_" and isinstance(after, ast.Attribute) and after.attr in ("add_", "sub_")
             )
             return "average" if averages else "rewritten"
         if name in _OPERATIONS and any(_mentions(argument, inputs) for argument in call.args):
