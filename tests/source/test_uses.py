@@ -12,7 +12,8 @@ from bufaudit.source.extract import extract
 def uses(forward: str, value: str = "torch.ones(n)") -> tuple[object, ...]:
     """The use, and whether it is moved; nothing where there is no fact."""
     body = textwrap.indent(forward, " " * 8)
-    text = f"class Net:\n    def __init__(self, n):\n        self.a = {value}\n    def forward(self, x, k: int = 0):\n{body}\n"
+    init = f"class Net:\n    def __init__(self, n):\n        self.a = {value}\n"
+    text = f"{init}    def forward(self, x, k: int = 0):\n{body}\n"
     return tuple((fact.use, fact.moved) for fact in extract(text).attributes)
 
 
