@@ -50,6 +50,7 @@ sys.path.insert(0, str(ROOT))
 from bufaudit.checks import check  # noqa: E402
 from bufaudit.checks.context import Subject  # noqa: E402
 from bufaudit.project import Project  # noqa: E402
+from bufaudit.source.attributes import tensor_lines  # noqa: E402
 from bufaudit.source.blocks import blocks, skeleton  # noqa: E402
 from bufaudit.source.discovery import discover  # noqa: E402
 from bufaudit.source.extract import WORDS, extract  # noqa: E402
@@ -265,7 +266,8 @@ def phases_and_gate(tree: Path) -> tuple[list[Phase], Gate]:
     for path, text in readable.items():
         lines = text.replace("\r\n", "\n").replace("\r", "\n")
         with watch.part("blocks"):
-            source = skeleton(lines, blocks(lines), WORDS, START)
+            starts = (match.start() for match in START.finditer(lines))
+            source = skeleton(lines, blocks(lines), WORDS, (*starts, *tensor_lines(lines)))
         with watch.part("parsing"):
             parse(source)
         with watch.part("extract"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bufaudit.checks import (
+    attribute,
     average,
     cast,
     initialise,
@@ -39,6 +40,7 @@ _FAMILIES: tuple[Callable[[Subject], Iterator[Problem]], ...] = (
     materialise.check,
     sleep.check,
     restore.check,
+    attribute.check,
     registration.check,
 )
 

@@ -8,7 +8,8 @@ from bisect import bisect_left
 from itertools import accumulate, chain
 from typing import TYPE_CHECKING
 
-from bufaudit.source import casts, drops, registrations, restores, vocabulary
+from bufaudit.source import attributes, casts, drops, registrations, restores, vocabulary
+from bufaudit.source.attributes import attributes_of_class
 from bufaudit.source.blocks import blocks, skeleton
 from bufaudit.source.callers import arguments_given, walked_parameters
 from bufaudit.source.constructors import attribute_types, statements
@@ -25,7 +26,16 @@ from bufaudit.source.upkeep import methods_of_class, uses_of_buffers
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from bufaudit.source.facts import Argument, DropFact, DtypeUse, FillFact, Function, MethodFact, RegistrationFact
+    from bufaudit.source.facts import (
+        Argument,
+        DropFact,
+        DtypeUse,
+        FillFact,
+        Function,
+        MethodFact,
+        RegistrationFact,
+        TensorAttribute,
+    )
 
 #: Words without one of which a function does nothing to state that any rule asks about.
 _STATE_WORDS = (
@@ -70,21 +80,23 @@ def _extract(text: str, *, gated: bool) -> FileFacts:
     definitions = blocks(text)
     gated = gated and len(text) > _WORTH_GATING
     cast_at = casts.offsets(text)
-    wanted = chain(cast_at, (match.start() for match in restores.START.finditer(text)) if gated else ())
-    tree = parse(skeleton(text, definitions, WORDS, wanted) if gated else text)
+    tensor_lines = sorted(attributes.tensor_lines(text))
+    starts = (match.start() for match in restores.START.finditer(text)) if gated else ()
+    tree = parse(skeleton(text, definitions, WORDS, chain(cast_at, tensor_lines, starts)) if gated else text)
     if gated and (isinstance(tree, Unreadable) or ("Buffer" in text and read_scope(tree.body).renames_buffer)):
         tree = parse(text)
     if isinstance(tree, Unreadable):
         return FileFacts(unreadable=tree, suppressions=parse_suppressions(text))
-    return _Extraction(text, cast_at).facts(tree)
+    return _Extraction(text, cast_at, tensor_lines).facts(tree)
 
 
 class _Extraction:
     """One file's extraction."""
 
-    def __init__(self, text: str, cast_at: tuple[int, ...]) -> None:
+    def __init__(self, text: str, cast_at: Sequence[int], tensor_lines: Sequence[int]) -> None:
         self._text = text
         self._cast_at = cast_at
+        self._tensor_lines = tensor_lines
         self._lines = split_lines(text)
         # The offset of each line, less the newlines before it.
         self._lengths = [0, *accumulate(map(len, self._lines))]
@@ -99,6 +111,7 @@ class _Extraction:
         self._methods: list[MethodFact] = []
         self._dtype_uses: list[DtypeUse] = []
         self._drops: list[DropFact] = []
+        self._attributes: list[TensorAttribute] = []
 
     def facts(self, tree: ast.Module) -> FileFacts:
         """All facts of the parsed file."""
@@ -125,6 +138,7 @@ class _Extraction:
             buffers_read=read,
             dtype_uses=tuple(self._dtype_uses),
             drops=tuple(self._drops),
+            attributes=tuple(self._attributes),
             words=self._words(),
             suppressions=parse_suppressions(self._text),
             generated_from=generated[1] if generated else None,
@@ -156,7 +170,9 @@ class _Extraction:
             self._methods += methods_of_class(node, name, vocabulary.INITIALISERS)
         self._restores += own_restores
         self._dtype_uses += self._class_dtype_uses(node, name, own_registrations)
-        if not nested or own_registrations or own_restores:
+        own_attributes = self._class_attributes(node, name)
+        self._attributes += own_attributes
+        if not nested or own_registrations or own_restores or own_attributes:
             self._classes.append(
                 ClassFact(
                     name=name,
@@ -170,7 +186,7 @@ class _Extraction:
             )
         types: dict[str, str] | None = None
         if self._lets_go(node):
-            types = _attribute_types(node)
+            types = attribute_types(node)
             methods = {f"{name}.{child.name}": child for child in node.body if isinstance(child, Definition)}
             self._drops += drops.drops_of_block(methods, name, types, self._places)
         for child in node.body:
@@ -194,6 +210,13 @@ class _Extraction:
         found = dict.fromkeys(restores_of_class(node, name, self._places))
         self._handovers += (fact for fact in found if isinstance(fact, HandoverFact))
         return [fact for fact in found if isinstance(fact, RestoreFact)]
+
+    def _class_attributes(self, node: ast.ClassDef, name: str) -> list[TensorAttribute]:
+        start, end = self._extent(node)
+        position = bisect_left(self._tensor_lines, start)
+        if position == len(self._tensor_lines) or self._tensor_lines[position] >= end:
+            return []
+        return list(attributes_of_class(node, name, self._places))
 
     def _read_free_function(self, node: Definition, name: str) -> None:
         if "<locals>" not in name and self._concerns_state(node):

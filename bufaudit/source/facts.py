@@ -90,6 +90,15 @@ DropKind = Literal[
     "vanished",  # a repair asks for an attribute that no module has any more
 ]
 
+#: What a tensor that a class keeps is: drawn at random, computed alike each time, or given to the constructor.
+TensorMade = Literal["random", "table", "argument"]
+#: What `forward` does with such a tensor: the use that says most.
+TensorUse = Literal[
+    "operation",  # it is combined with what comes from the inputs
+    "average",  # it is updated from its own value
+    "read",  # anything else
+]
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -214,6 +223,25 @@ class Touch:
 
     name: str
     line: int
+
+
+@dataclass(frozen=True, slots=True)
+class TensorAttribute:
+    """A tensor that a constructor keeps as a plain attribute of self, and that `forward` uses.
+
+    A tensor that is `placed` was made on a device of the author's choice; one that is `moved` is taken to another
+    device, or asked for its own, somewhere in the class. `saved` tells that the class has a say in what is saved of it.
+    """
+
+    class_name: str
+    name: str
+    made: TensorMade
+    placed: bool
+    moved: bool
+    saved: bool
+    use: TensorUse
+    use_line: int
+    place: Place
 
 
 @dataclass(frozen=True, slots=True)
@@ -400,6 +428,7 @@ class FileFacts:
     buffers_read: frozenset[str] = frozenset()
     dtype_uses: tuple[DtypeUse, ...] = ()
     drops: tuple[DropFact, ...] = ()
+    attributes: tuple[TensorAttribute, ...] = ()
     words: frozenset[str] = frozenset()
     suppressions: tuple[Suppression, ...] = ()
     generated_from: str | None = None

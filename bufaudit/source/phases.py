@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from bufaudit.source.facts import Phase
     from bufaudit.source.syntax import Definition
 
-_CONSTRUCTORS = frozenset({"__init__", "__post_init__", "setup"})
+#: The methods that run by themselves while an object is built.
+CONSTRUCTORS = frozenset({"__init__", "__post_init__", "setup"})
 #: The names of methods that run in a phase by themselves; what they call runs in it too. The first that fits counts.
 _STARTS: tuple[tuple[Phase, re.Pattern[str]], ...] = (
     ("construction", re.compile(r"__init__|__post_init__|setup|configure_model|build|_build")),
@@ -22,9 +23,9 @@ _STARTS: tuple[tuple[Phase, re.Pattern[str]], ...] = (
 )
 
 
-def reached_from_init(methods: Sequence[Definition]) -> frozenset[str]:
-    """The methods that run while an object is built: `__init__` and what it calls on self, at any depth."""
-    return _reached(_CONSTRUCTORS, _calls_on_self(methods))
+def reached_from(starts: Iterable[str], methods: Sequence[Definition]) -> frozenset[str]:
+    """The names of `starts` and of the methods that those call on self, at any depth."""
+    return _reached(starts, _calls_on_self(methods))
 
 
 def phases(methods: Sequence[Definition]) -> dict[str, Phase]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from bufaudit.source.facts import FillFact, RegistrationFact
 from bufaudit.source.hazards import hazards_of
-from bufaudit.source.phases import phases, reached_from_init
+from bufaudit.source.phases import CONSTRUCTORS, phases, reached_from
 from bufaudit.source.syntax import Definition, constant_string, dotted, last_name, name_pattern, source_text
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class RegistrationReader:
         if all(method.name == "__init__" for method, _ in found):
             yield from (fact for _, fact in found)
             return
-        built = reached_from_init(methods)
+        built = reached_from(CONSTRUCTORS, methods)
         when = phases(methods)
         for method, fact in found:
             fact = replace(fact, when=when[method.name])

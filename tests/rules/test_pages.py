@@ -41,6 +41,7 @@ PUBLISHED = {
     "BUF403": "to-empty-without-restore",
     "BUF404": "sleep-without-buffers",
     "BUF501": "non-persistent-not-restored",
+    "BUF502": "unregistered-tensor",
     "BUF503": "late-persistent-buffer",
     "BUF504": "meta-unsafe-init",
 }
