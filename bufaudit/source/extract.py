@@ -173,9 +173,11 @@ class _Extraction:
         self._read_nested(node, name)
 
     def _lets_go(self, node: ast.stmt) -> bool:
-        return self._mentions(node, drops.WORDS) or (
-            self._mentions(node, drops.EMPTY) and self._mentions(node, drops.WALKED)
-        )
+        # Words so rare are not worth a search through the whole text first.
+        start, end = self._extent(node)
+        if any(self._text.find(word, start, end) >= 0 for word in drops.DEFINITION_WORDS):
+            return True
+        return self._text.find(drops.EMPTY, start, end) >= 0 and self._mentions(node, drops.WALKED)
 
     def _read_nested(self, node: Definition, name: str) -> None:
         if self._mentions(node, ("class ",)):
