@@ -19,8 +19,11 @@ if TYPE_CHECKING:
     from bufaudit.source.facts import DropKind
     from bufaudit.source.syntax import Places
 
-#: Words without one of which nothing is let go of, but by a walk over buffers, whose own words are `WALKED`.
-WORDS = ("to_empty(", "include_buffers", "offload_tags", ".pause(", "materialize_", VANISHED_ROPE_ATTRIBUTE)
+_RARE = ("to_empty(", "include_buffers", "offload_tags", ".pause(", "materialize_")
+#: Words without one of which a top-level block lets go of nothing; walks over buffers have words of their own.
+WORDS = (*_RARE, VANISHED_ROPE_ATTRIBUTE)
+#: Words without one of which a definition lets go of nothing, but by a walk over buffers, whose words are `WALKED`.
+DEFINITION_WORDS = (*_RARE, f'"{VANISHED_ROPE_ATTRIBUTE}"', f"'{VANISHED_ROPE_ATTRIBUTE}'")
 EMPTY = "empty_like("
 WALKED = ("buffers(", "_buffers")
 

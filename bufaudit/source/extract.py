@@ -230,7 +230,7 @@ class _Extraction:
     def _lets_go(self, node: ast.stmt) -> bool:
         # Words so rare are not worth a search through the whole text first.
         start, end = self._extent(node)
-        if any(self._text.find(word, start, end) >= 0 for word in drops.WORDS):
+        if any(self._text.find(word, start, end) >= 0 for word in drops.DEFINITION_WORDS):
             return True
         return self._text.find(drops.EMPTY, start, end) >= 0 and self._mentions(node, drops.WALKED)
 
