@@ -50,6 +50,9 @@ def methods_of(project: Project, found: FoundClass) -> Methods:
     """The methods of a class and its base classes by their names."""
     methods: Methods = {}
     for member in project.lineage(found):
+        # What torch.nn.Module itself does to buffers, such as moving them, gives none its value.
+        if project.module_name(member.path).startswith("torch."):
+            continue
         for fact in project.methods(member):
             methods.setdefault(fact.name, []).append((member, fact))
     return methods
@@ -123,6 +126,24 @@ class Restorers:
         if self._is_transformers(found.path) and self._restored_by_transformers(found, names, buffer):
             return TRANSFORMERS_BASE
         return None
+
+    def restored_nearby(self, found: FoundClass, buffer: str) -> bool:
+        """Whether the files of a class and its base classes are enough to tell that the buffer is restored."""
+        lineage = list(self._project.lineage(found))
+        names = names_of(lineage)
+        for path in dict.fromkeys(member.path for member in lineage):
+            for restore in self._facts(path).restores:
+                asked = restore.target is not None and _asks_for(restore.target, names)
+                if asked and last_name(restore.initialiser) == INITIALISER and _writes(restore, buffer):
+                    return True
+        if not self._restored_by_transformers(found, names, buffer):
+            return False
+        facts = self._facts(found.path)
+        passed_on = {
+            each.initialiser for each in facts.handovers if not each.of_module and last_name(each.callee) == INITIALISER
+        }
+        own = {f"{each.class_name}.{each.name}" for each in facts.methods if each.name == INITIALISER}
+        return own <= passed_on
 
     def under(self, found: FoundClass, buffer: str, model: FoundClass) -> Restored:
         """What `from_pretrained` of a model does about a buffer of a class in it."""

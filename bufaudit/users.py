@@ -5,6 +5,7 @@ What other files hold is looked up among the files of the same package on disk, 
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -71,8 +72,11 @@ def _is_transformers_model(base: str) -> bool:
     )
 
 
-def users_of(project: Project, found: FoundClass) -> Users:
-    """The nearest models above a class, which load it, and whether one of their users loads them in its own way."""
+def users_of(project: Project, found: FoundClass, *, abroad: bool = True) -> Users:
+    """The nearest models above a class, which load it, and whether one of their users loads them in its own way.
+
+    Where `abroad` is not asked for, only those of the same file are looked at.
+    """
     models: dict[tuple[str, str], FoundClass] = {}
     loads: dict[MetaLoad, None] = {}
     loads_itself = False
@@ -85,7 +89,7 @@ def users_of(project: Project, found: FoundClass) -> Users:
     seen = {start}
     while pending:
         symbol, covered = pending.pop(0)
-        for user, meta in _users(project, symbol):
+        for user, meta in _users(project, symbol, abroad=abroad):
             if meta is not None:
                 loads[MetaLoad(user.path, meta)] = None
             if user in seen or len(seen) == _MOST_SYMBOLS or user.name.endswith("Config"):
@@ -97,14 +101,18 @@ def users_of(project: Project, found: FoundClass) -> Users:
                 if pretrained and not covered:
                     models[owner.key] = owner
                 loads_itself = loads_itself or (
-                    (pretrained or project.is_module(owner)) and _loads_itself(project, owner)
+                    (pretrained or _is_module(project, owner)) and _loads_itself(project, owner)
                 )
                 pending.append((user, covered or pretrained))
             else:
                 pending.append((user, covered))
-    if models and not loads_itself:
+    if models and abroad and not loads_itself:
         loads_itself = len(project.files_with("def load_weights", found.path)) >= _ENGINE_FILES
     return Users(tuple(models.values())[:_MOST_MODELS], tuple(loads), loads_itself)
+
+
+def _is_module(project: Project, found: FoundClass) -> bool:
+    return project.is_module(found) or any(member.fact.name == "Module" for member in project.lineage(found))
 
 
 def _loads_itself(project: Project, found: FoundClass) -> bool:
@@ -120,12 +128,18 @@ def _loads_itself(project: Project, found: FoundClass) -> bool:
     )
 
 
-def _users(project: Project, symbol: _Symbol) -> Iterator[tuple[_Symbol, int | None]]:
+def _users(project: Project, symbol: _Symbol, *, abroad: bool) -> Iterator[tuple[_Symbol, int | None]]:
     """The definitions that make something of a symbol, each with the line at which it asks for the meta device."""
     yield from _users_in(project, symbol.path, frozenset({symbol.name}), symbol)
-    for path in project.files_with(symbol.name, symbol.path)[:_MOST_FILES]:
-        if path != symbol.path:
+    paths = project.files_with(symbol.name, symbol.path) if abroad else ()
+    for path in paths[:_MOST_FILES]:
+        if path != symbol.path and not is_source_of_generated(path):
             yield from _users_in(project, path, _names_in(project, path, symbol), symbol)
+
+
+def is_source_of_generated(path: str) -> bool:
+    """Whether a file is what transformers' converter makes a model of: nothing imports it."""
+    return os.path.basename(path).startswith("modular_")
 
 
 def _users_in(
