@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from bufaudit.source import vocabulary
@@ -40,7 +41,9 @@ def methods_of_class(
             continue
         text = text_of(method)
         calls = [call or given for call, given in _OWN_CALL.findall(text) if call or given in names]
-        writes = _writes(method) if any(word in text for word in telling) else ()
+        # What `__init__` writes is what is lost.
+        tells = method.name != "__init__" and any(word in text for word in telling)
+        writes = _writes(method) if tells else ()
         yield MethodFact(
             class_name=class_name,
             name=method.name,
@@ -136,22 +139,29 @@ def uses_of_buffers(text: str, registrations: Iterable[RegistrationFact]) -> tup
     names = [name for name in names if name.isidentifier()]
     if not names:
         return (), frozenset(patterns)
-    alternatives = "|".join(names)
-    uses = re.compile(
-        rf"\.(?P<name>{alternatives})\b(?:\[[^\[\]\n]*\]|\.data\b)*[ \t]*"
-        rf"(?P<write>=(?!=)|\.(?:{_FILLS})\()?(?P<about>\.(?:{'|'.join(sorted(_ABOUT))})\b)?"
-    )
-    quoted = re.compile(rf"getattr\(\s*[\w.\[\]]+,\s*[\"'](?P<name>{alternatives})[\"']")
     touches: list[Touch] = []
     read = set(patterns)
-    for match in uses.finditer(text):
-        owner = _OWNER.search(text, text.rfind("\n", 0, match.start()) + 1, match.start())
-        if owner is None:
-            continue
-        if match["write"] or owner["given"]:
-            if owner["owner"] != "self":
-                touches.append(Touch(match["name"], text.count("\n", 0, match.start()) + 1))
-        elif not match["about"]:
-            read.add(match["name"])
-    read.update(match["name"] for match in quoted.finditer(text))
+    for name in names:
+        uses, quoted = _uses_of(name)
+        for match in uses.finditer(text):
+            owner = _OWNER.search(text, text.rfind("\n", 0, match.start()) + 1, match.start())
+            if owner is None:
+                continue
+            if match["write"] or owner["given"]:
+                if owner["owner"] != "self":
+                    touches.append(Touch(name, text.count("\n", 0, match.start()) + 1))
+            elif not match["about"]:
+                read.add(name)
+        if name not in read and quoted.search(text):
+            read.add(name)
     return tuple(touches), frozenset(read)
+
+
+@lru_cache(maxsize=512)
+def _uses_of(name: str) -> tuple[re.Pattern[str], re.Pattern[str]]:
+    """What finds an attribute, and what finds its name given to `getattr`."""
+    uses = (
+        rf"\.{name}\b(?:\[[^\[\]\n]*\]|\.data\b)*[ \t]*"
+        rf"(?P<write>=(?!=)|\.(?:{_FILLS})\()?(?P<about>\.(?:{'|'.join(sorted(_ABOUT))})\b)?"
+    )
+    return re.compile(uses), re.compile(rf"getattr\(\s*[\w.\[\]]+,\s*[\"']{name}[\"']")
