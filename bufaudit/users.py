@@ -1,4 +1,4 @@
-"""Who builds a class: the models that it is part of, and the code that builds it on the meta device.
+"""Who builds a class: the models that it is part of.
 
 What other files hold is looked up among the files of the same package on disk, not among those that a run names.
 """
@@ -28,22 +28,13 @@ _ENGINE_FILES = 8
 
 
 @dataclass(frozen=True, slots=True)
-class MetaLoad:
-    """A line of a definition that builds, or gives memory to, modules on the meta device."""
-
-    path: str
-    line: int
-
-
-@dataclass(frozen=True, slots=True)
 class Users:
-    """The models of transformers' kind that a class is, or is built by, and the meta loads in code that builds it.
+    """The models of transformers' kind that a class is, or is built by.
 
     What `loads_itself`, a model or a user of one, has a loader of its own instead of transformers'.
     """
 
     models: tuple[FoundClass, ...]
-    meta_loads: tuple[MetaLoad, ...]
     loads_itself: bool
 
 
@@ -78,7 +69,6 @@ def users_of(project: Project, found: FoundClass, *, abroad: bool = True) -> Use
     Where `abroad` is not asked for, only those of the same file are looked at.
     """
     models: dict[tuple[str, str], FoundClass] = {}
-    loads: dict[MetaLoad, None] = {}
     loads_itself = False
     if is_pretrained(project, found):
         models[found.key] = found
@@ -89,9 +79,7 @@ def users_of(project: Project, found: FoundClass, *, abroad: bool = True) -> Use
     seen = {start}
     while pending:
         symbol, covered = pending.pop(0)
-        for user, meta in _users(project, symbol, abroad=abroad):
-            if meta is not None:
-                loads[MetaLoad(user.path, meta)] = None
+        for user in _users(project, symbol, abroad=abroad):
             if user in seen or len(seen) == _MOST_SYMBOLS or user.name.endswith("Config"):
                 continue
             seen.add(user)
@@ -108,7 +96,7 @@ def users_of(project: Project, found: FoundClass, *, abroad: bool = True) -> Use
                 pending.append((user, covered))
     if models and abroad and not loads_itself:
         loads_itself = len(project.files_with("def load_weights", found.path)) >= _ENGINE_FILES
-    return Users(tuple(models.values())[:_MOST_MODELS], tuple(loads), loads_itself)
+    return Users(tuple(models.values())[:_MOST_MODELS], loads_itself)
 
 
 def _is_module(project: Project, found: FoundClass) -> bool:
@@ -128,8 +116,8 @@ def _loads_itself(project: Project, found: FoundClass) -> bool:
     )
 
 
-def _users(project: Project, symbol: _Symbol, *, abroad: bool) -> Iterator[tuple[_Symbol, int | None]]:
-    """The definitions that make something of a symbol, each with the line at which it asks for the meta device."""
+def _users(project: Project, symbol: _Symbol, *, abroad: bool) -> Iterator[_Symbol]:
+    """The definitions that make something of a symbol."""
     yield from _users_in(project, symbol.path, frozenset({symbol.name}), symbol)
     paths = project.files_with(symbol.name, symbol.path) if abroad else ()
     for path in paths[:_MOST_FILES]:
@@ -142,15 +130,13 @@ def is_source_of_generated(path: str) -> bool:
     return os.path.basename(path).startswith("modular_")
 
 
-def _users_in(
-    project: Project, path: str, names: frozenset[str], symbol: _Symbol
-) -> Iterator[tuple[_Symbol, int | None]]:
+def _users_in(project: Project, path: str, names: frozenset[str], symbol: _Symbol) -> Iterator[_Symbol]:
     if not names:
         return
     for mention in project.mentions(path).definitions:
         user = _Symbol(path, mention.name)
         if user != symbol and not names.isdisjoint(mention.used):
-            yield user, mention.meta
+            yield user
 
 
 def _names_in(project: Project, path: str, symbol: _Symbol) -> frozenset[str]:
