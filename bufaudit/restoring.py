@@ -24,6 +24,7 @@ Methods = dict[str, list[tuple["FoundClass", "MethodFact"]]]
 TRANSFORMERS_BASE = "transformers.PreTrainedModel._init_weights"
 #: The method that transformers runs for each module after a load.
 INITIALISER = "_init_weights"
+_STATISTICS = frozenset(buffer.name for buffer in torch_state.BUFFERS["BatchNorm2d"])
 #: Methods that run while an object is built.
 _CONSTRUCTION = ("__init__", "__post_init__", "setup")
 #: Starts of the names of methods that run when somebody wants something else of a module, not in every use of it.
@@ -50,6 +51,9 @@ def methods_of(project: Project, found: FoundClass) -> Methods:
     """The methods of a class and its base classes by their names."""
     methods: Methods = {}
     for member in project.lineage(found):
+        # What torch.nn.Module itself does to buffers, such as moving them, gives none its value.
+        if project.module_name(member.path).startswith("torch."):
+            continue
         for fact in project.methods(member):
             methods.setdefault(fact.name, []).append((member, fact))
     return methods
@@ -120,13 +124,44 @@ class Restorers:
             for restore in askers.get(member.key, ()):
                 if _writes(restore, buffer):
                     return restore.initialiser
-        if self._project.is_transformers(found.path) and self._restored_by_transformers(found, names, buffer):
+        if self._project.is_transformers(found.path) and self._restored_by_transformers(lineage, buffer):
             return TRANSFORMERS_BASE
         return None
 
+    def restored_nearby(self, found: FoundClass, buffer: str) -> bool:
+        """Whether the files of a class and its base classes are enough to tell that the buffer is restored."""
+        # Most classes are told by their own file, without a look at what they inherit.
+        near: tuple[Iterable[FoundClass], ...] = ((found,), self._project.lineage(found))
+        for members in map(tuple, near):
+            names = names_of(members)
+            if any(self._asked_for_in(path, names, buffer) for path in {member.path for member in members}):
+                return True
+            if self._passes_on(found.path) and self._restored_by_transformers(members, buffer):
+                return True
+        return False
+
+    def _passes_on(self, path: str) -> bool:
+        """Whether every initialiser of a file runs that of its base class too."""
+        facts = self._facts(path)
+        passed_on = {
+            each.initialiser for each in facts.handovers if not each.of_module and last_name(each.callee) == INITIALISER
+        }
+        own = {f"{each.class_name}.{each.name}" for each in facts.methods if each.name == INITIALISER}
+        return own <= passed_on
+
+    def _asked_for_in(self, path: str, names: Collection[str], buffer: str) -> bool:
+        return any(
+            restore.target is not None
+            and last_name(restore.initialiser) == INITIALISER
+            and _writes(restore, buffer)
+            and _asks_for(restore.target, names)
+            for restore in self._facts(path).restores
+        )
+
     def under(self, found: FoundClass, buffer: str, model: FoundClass) -> Restored:
         """What `from_pretrained` of a model does about a buffer of a class in it."""
-        names = names_of(self._project.lineage(found))
+        lineage = tuple(self._project.lineage(found))
+        names = names_of(lineage)
         methods = methods_of(self._project, found)
         own = {member.key for member in self._project.lineage(model)}
         is_model = found.key in own
@@ -156,7 +191,7 @@ class Restorers:
                     doubt = doubt or self._doubt(handover, member, buffer)
             if not inherited:
                 return Restored("unknown", doubt, first) if doubt else Restored("lost", "", first)
-        if self._restored_by_transformers(found, names, buffer):
+        if self._restored_by_transformers(lineage, buffer):
             return Restored("restored", TRANSFORMERS_BASE, first)
         return Restored("unknown", doubt, first) if doubt else Restored("lost", "", first)
 
@@ -188,15 +223,18 @@ class Restorers:
             return FileFacts()
         return facts
 
-    def _restored_by_transformers(self, found: FoundClass, names: Collection[str], buffer: str) -> bool:
-        """Whether transformers' base class computes a buffer again: rotary frequencies, running statistics."""
-        own = {r.fact.name for member in self._project.lineage(found) for r in self._project.registrations(member)}
-        rotary = any("RotaryEmbedding" in each for each in names) and any("original_inv_freq" in each for each in own)
-        if rotary and buffer.endswith("inv_freq"):
-            return True
-        statistics = {buffer.name for buffer in torch_state.BUFFERS["BatchNorm2d"]}
-        bases = {last_name(base) for base in self._project.foreign_bases(found)}
-        return buffer in statistics and bool(bases & torch_state.STATEFUL)
+    def _restored_by_transformers(self, members: Sequence[FoundClass], buffer: str) -> bool:
+        """Whether transformers' base class computes a buffer again: rotary frequencies, running statistics.
+
+        `members` are a class and as many of its base classes as are to be asked.
+        """
+        if buffer.endswith("inv_freq") and any("RotaryEmbedding" in name for name in names_of(members)):
+            own = (r.fact.name for member in members for r in self._project.registrations(member))
+            return any("original_inv_freq" in name for name in own)
+        if buffer not in _STATISTICS:
+            return False
+        bases = {last_name(base) for member in members for base in self._project.foreign_bases(member)}
+        return bool(bases & torch_state.STATEFUL)
 
 
 def names_of(lineage: Iterable[FoundClass]) -> frozenset[str]:

@@ -1,10 +1,11 @@
-"""Who builds a class: the models that it is part of, and the code that builds it on the meta device.
+"""Who builds a class: the models that it is part of.
 
 What other files hold is looked up among the files of the same package on disk, not among those that a run names.
 """
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -27,22 +28,13 @@ _ENGINE_FILES = 8
 
 
 @dataclass(frozen=True, slots=True)
-class MetaLoad:
-    """A line of a definition that builds, or gives memory to, modules on the meta device."""
-
-    path: str
-    line: int
-
-
-@dataclass(frozen=True, slots=True)
 class Users:
-    """The models of transformers' kind that a class is, or is built by, and the meta loads in code that builds it.
+    """The models of transformers' kind that a class is, or is built by.
 
     What `loads_itself`, a model or a user of one, has a loader of its own instead of transformers'.
     """
 
     models: tuple[FoundClass, ...]
-    meta_loads: tuple[MetaLoad, ...]
     loads_itself: bool
 
 
@@ -71,10 +63,12 @@ def _is_transformers_model(base: str) -> bool:
     )
 
 
-def users_of(project: Project, found: FoundClass) -> Users:
-    """The nearest models above a class, which load it, and whether one of their users loads them in its own way."""
+def users_of(project: Project, found: FoundClass, *, abroad: bool = True) -> Users:
+    """The nearest models above a class, which load it, and whether one of their users loads them in its own way.
+
+    Where `abroad` is not asked for, only those of the same file are looked at.
+    """
     models: dict[tuple[str, str], FoundClass] = {}
-    loads: dict[MetaLoad, None] = {}
     loads_itself = False
     if is_pretrained(project, found):
         models[found.key] = found
@@ -85,9 +79,7 @@ def users_of(project: Project, found: FoundClass) -> Users:
     seen = {start}
     while pending:
         symbol, covered = pending.pop(0)
-        for user, meta in _users(project, symbol):
-            if meta is not None:
-                loads[MetaLoad(user.path, meta)] = None
+        for user in _users(project, symbol, abroad=abroad):
             if user in seen or len(seen) == _MOST_SYMBOLS or user.name.endswith("Config"):
                 continue
             seen.add(user)
@@ -97,14 +89,18 @@ def users_of(project: Project, found: FoundClass) -> Users:
                 if pretrained and not covered:
                     models[owner.key] = owner
                 loads_itself = loads_itself or (
-                    (pretrained or project.is_module(owner)) and _loads_itself(project, owner)
+                    (pretrained or _is_module(project, owner)) and _loads_itself(project, owner)
                 )
                 pending.append((user, covered or pretrained))
             else:
                 pending.append((user, covered))
-    if models and not loads_itself:
+    if models and abroad and not loads_itself:
         loads_itself = len(project.files_with("def load_weights", found.path)) >= _ENGINE_FILES
-    return Users(tuple(models.values())[:_MOST_MODELS], tuple(loads), loads_itself)
+    return Users(tuple(models.values())[:_MOST_MODELS], loads_itself)
+
+
+def _is_module(project: Project, found: FoundClass) -> bool:
+    return project.is_module(found) or any(member.fact.name == "Module" for member in project.lineage(found))
 
 
 def _loads_itself(project: Project, found: FoundClass) -> bool:
@@ -120,23 +116,27 @@ def _loads_itself(project: Project, found: FoundClass) -> bool:
     )
 
 
-def _users(project: Project, symbol: _Symbol) -> Iterator[tuple[_Symbol, int | None]]:
-    """The definitions that make something of a symbol, each with the line at which it asks for the meta device."""
+def _users(project: Project, symbol: _Symbol, *, abroad: bool) -> Iterator[_Symbol]:
+    """The definitions that make something of a symbol."""
     yield from _users_in(project, symbol.path, frozenset({symbol.name}), symbol)
-    for path in project.files_with(symbol.name, symbol.path)[:_MOST_FILES]:
-        if path != symbol.path:
+    paths = project.files_with(symbol.name, symbol.path) if abroad else ()
+    for path in paths[:_MOST_FILES]:
+        if path != symbol.path and not is_source_of_generated(path):
             yield from _users_in(project, path, _names_in(project, path, symbol), symbol)
 
 
-def _users_in(
-    project: Project, path: str, names: frozenset[str], symbol: _Symbol
-) -> Iterator[tuple[_Symbol, int | None]]:
+def is_source_of_generated(path: str) -> bool:
+    """Whether a file is what transformers' converter makes a model of: nothing imports it."""
+    return os.path.basename(path).startswith("modular_")
+
+
+def _users_in(project: Project, path: str, names: frozenset[str], symbol: _Symbol) -> Iterator[_Symbol]:
     if not names:
         return
     for mention in project.mentions(path).definitions:
         user = _Symbol(path, mention.name)
         if user != symbol and not names.isdisjoint(mention.used):
-            yield user, mention.meta
+            yield user
 
 
 def _names_in(project: Project, path: str, symbol: _Symbol) -> frozenset[str]:

@@ -11,7 +11,7 @@ from bufaudit.project import same_name
 from bufaudit.restoring import Restorers, built_by, methods_of, rebuilt_in_use, writer_among
 from bufaudit.source import vocabulary
 from bufaudit.source.syntax import last_name
-from bufaudit.users import users_of
+from bufaudit.users import is_source_of_generated, users_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from bufaudit.restoring import Methods, Restored
     from bufaudit.results import Confidence
     from bufaudit.source.facts import RegistrationFact
-    from bufaudit.users import Users
 
 #: Values that hold nothing which could be lost: none, no elements, or memory that was never written.
 _NOTHING = re.compile(
@@ -35,26 +34,30 @@ _FEW_ZEROS = re.compile(r"^(torch\.)?zeros(_like)?\(")
 def check(subject: Subject) -> Iterator[Problem]:
     """All problems of this family in one file."""
     yield from _idle_restores(subject)
+    if is_source_of_generated(subject.path):
+        return
     seen = set()
-    users: dict[tuple[str, str], Users] = {}
     restorers = Restorers(subject.project)
+    methods: dict[str, Methods] = {}
     for fact in subject.facts.registrations:
         key = fact.class_name, fact.name
         if fact.persistent is True or fact.receiver != "self" or fact.class_name is None or key in seen:
             continue
-        if _holds_nothing(fact) or fact.name == "{}":
+        if _holds_nothing(fact) or fact.name == "{}" or not _is_read(subject, fact):
             continue
         owner = subject.project.find_class(subject.path, fact.class_name)
-        if owner is None:
+        if owner is None or restorers.restored_nearby(owner, fact.name):
             continue
-        if not _is_lost_on_meta(subject, owner, fact):
-            continue
-        if owner.key not in users:
-            users[owner.key] = users_of(subject.project, owner)
-        problem = _problem(subject, restorers, owner, fact, users[owner.key])
+        if owner.fact.name not in methods:
+            methods[owner.fact.name] = methods_of(subject.project, owner)
+        problem = _problem(subject, restorers, owner, fact, methods[owner.fact.name])
         if problem is not None:
             seen.add(key)
             yield problem
+
+
+def _is_read(subject: Subject, fact: RegistrationFact) -> bool:
+    return any(same_name(fact.name, name) for name in subject.facts.buffers_read)
 
 
 def _idle_restores(subject: Subject) -> Iterator[Problem]:
@@ -76,23 +79,22 @@ def _holds_nothing(fact: RegistrationFact) -> bool:
     return any(_NOTHING.search(value) or _EMPTY.search(value) for value in (fact.value, fact.made_from))
 
 
-def _is_lost_on_meta(subject: Subject, owner: FoundClass, fact: RegistrationFact) -> bool:
-    """Whether a buffer gets its value while its object is built and at no other time, and is read."""
-    methods = methods_of(subject.project, owner)
-    if not _is_built(methods, fact) or rebuilt_in_use(methods, fact.name):
-        return False
-    return any(same_name(fact.name, name) for name in subject.facts.buffers_read)
-
-
 def _problem(
-    subject: Subject, restorers: Restorers, owner: FoundClass, fact: RegistrationFact, users: Users
+    subject: Subject, restorers: Restorers, owner: FoundClass, fact: RegistrationFact, methods: Methods
 ) -> Problem | None:
+    if not _is_built(methods, fact) or rebuilt_in_use(methods, fact.name):
+        return None
+    near = users_of(subject.project, owner, abroad=False)
+    if near.models and all(restorers.under(owner, fact.name, each).answer == "restored" for each in near.models):
+        return None
+    users = users_of(subject.project, owner)
+    if not users.models:
+        return None
     answers = [(model, restorers.under(owner, fact.name, model)) for model in users.models]
     losing = [(model, answer) for model, answer in answers if answer.answer != "restored"]
     if not losing:
         return None
     model, answer = min(losing, key=lambda each: each[1].answer == "unknown")
-    methods = methods_of(subject.project, owner)
     confidence = _confidence(subject, fact, methods, model, answer, mixed=len(losing) < len(answers))
     if users.loads_itself:
         confidence = "low"

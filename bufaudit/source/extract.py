@@ -164,10 +164,9 @@ class _Extraction:
         own_restores = self._class_restores(node, name) if initialises else []
         self._fills += self._reader.fills(node, name, own_registrations)
         self._registrations += own_registrations
-        if any(fact.persistent is not True for fact in own_registrations):
-            self._methods += methods_of_class(node, name)
-        elif initialises:
-            self._methods += methods_of_class(node, name, vocabulary.INITIALISERS)
+        buffers = {fact.name.partition("{")[0] for fact in own_registrations if fact.persistent is not True}
+        if buffers or initialises:
+            self._methods += methods_of_class(node, name, self._text_of, sorted(buffers) or None)
         self._restores += own_restores
         self._dtype_uses += self._class_dtype_uses(node, name, own_registrations)
         own_attributes = self._class_attributes(node, name)
@@ -279,6 +278,10 @@ class _Extraction:
             self._present[words] = tuple(word for word in words if word in self._text)
         start, end = self._extent(node)
         return any(self._text.find(word, start, end) >= 0 for word in self._present[words])
+
+    def _text_of(self, node: ast.stmt) -> str:
+        start, end = self._extent(node)
+        return self._text[start:end]
 
     def _extent(self, node: ast.stmt) -> tuple[int, int]:
         """The offsets of the first line of a statement and of what follows its last."""

@@ -31,24 +31,17 @@ _GONE_METHOD = re.compile(
 #: The functions of that name know the default rotary embedding no more, each model has a method of its own for it.
 _ROTARY_FUNCTIONS = "ROPE_INIT_FUNCTIONS"
 _ROTARY_METHOD = re.compile(r"\bcompute_\w*rope_parameters\b")
-#: Words after which what is built has no memory until something gives it some.
-_META = re.compile(
-    r"with\s+(?:\w+\.)*device\(\s*[\"']meta|init_empty_weights\([^()]*include_buffers\s*=\s*True|init_on_device\(|"
-    r"device\s*=\s*(?:(?:\w+\.)*device\(\s*)?[\"']meta|\.to_empty\(|\.to\(\s*[\"']meta[\"']"
-)
 
 
 @dataclass(frozen=True, slots=True)
 class Mention:
     """A top-level definition, or an assignment, and the names that it makes something of.
 
-    `meta` is the line at which it asks for the meta device, or gives memory to what was built there. A class that
-    `loads_itself` does not leave its weights to a base class.
+    A class that `loads_itself` does not leave its weights to a base class.
     """
 
     name: str
     used: frozenset[str]
-    meta: int | None = None
     loads_itself: bool = False
 
 
@@ -77,10 +70,8 @@ def mentions_of(text: str) -> Mentions:
         body = _SETTING.sub("", body) if is_class else body
         used = {match["called"] or match["given"] for match in _USED.finditer(body)}
         used |= set(_WORD.findall(header["bases"] or "")) if is_class else set()
-        meta = _META.search(text, block.start, block.end)
-        line = text.count("\n", 0, meta.start()) + 1 if meta else None
         loads_itself = is_class and _LOADER.search(body) is not None and _BASE_LOADER.search(body) is None
-        found.append(Mention(header["name"], frozenset(used), line, loads_itself))
+        found.append(Mention(header["name"], frozenset(used), loads_itself))
     found += _tables(code, position, len(code))
     return Mentions(tuple(found), _needs_old_transformers(code))
 

@@ -13,7 +13,7 @@ from bufaudit.source.guards import guards_of
 from bufaudit.source.syntax import Definition, constant_string, dotted, last_name, name_pattern
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from bufaudit.source.facts import Guard
     from bufaudit.source.syntax import Places
@@ -71,7 +71,7 @@ class _Reader:
         for statement in body:
             match statement:
                 case ast.If():
-                    yield from self._handed(statement.test, roots, guards)
+                    yield from self._handed(ast.walk(statement.test), roots, guards)
                     inner = guards | guards_of(statement.test)
                     if asked_before & set(_names(statement.test)):
                         inner |= {"initialized"}
@@ -86,7 +86,7 @@ class _Reader:
                     if isinstance(statement.body[-1], ast.Continue | ast.Return):
                         guards = inner
                 case ast.For():
-                    yield from self._handed(statement.iter, roots, guards)
+                    yield from self._handed(ast.walk(statement.iter), roots, guards)
                     yield from self.block(statement.body, {**roots, **_loop_roots(statement, roots)}, guards)
                 case ast.While() | ast.With() | ast.Try():
                     yield from self.block(statement.body, roots, guards)
@@ -94,9 +94,10 @@ class _Reader:
                     for case in statement.cases:
                         yield from self.block(case.body, roots, guards)
                 case _:
-                    for fact in _writes(statement, self.initialiser, roots, guards, self.places):
-                        yield replace(fact, needs=self.needs)
-                    yield from self._handed(statement, roots, guards)
+                    calls = [node for node in ast.walk(statement) if isinstance(node, ast.Call)]
+                    for fact in _writes(statement, calls, self.initialiser, roots, guards, self.places):
+                        yield replace(fact, needs=self.needs) if self.needs else fact
+                    yield from self._handed(calls, roots, guards)
             match statement:
                 case ast.Assign(targets=[ast.Name(id=name)], value=value) if _stands_for_part(value, roots):
                     roots[name] = "*"
@@ -110,8 +111,10 @@ class _Reader:
                 case ast.Assign(targets=[ast.Name(id=name)], value=value) if "initialized" in guards_of(value):
                     asked_before.add(name)
 
-    def _handed(self, node: ast.AST, roots: Mapping[str, str | None], guards: frozenset[Guard]) -> Iterator[Fact]:
-        for call in ast.walk(node):
+    def _handed(
+        self, nodes: Iterable[ast.AST], roots: Mapping[str, str | None], guards: frozenset[Guard]
+    ) -> Iterator[Fact]:
+        for call in nodes:
             match call:
                 case ast.Call(func=ast.Attribute(value=ast.Name(id=root), attr=method)) if root in roots and not any(
                     _root_of(argument, roots) for argument in call.args
@@ -197,12 +200,13 @@ def _stands_for_part(value: ast.expr, roots: Mapping[str, str | None]) -> bool:
 
 def _writes(
     statement: ast.stmt,
+    calls: Sequence[ast.Call],
     initialiser: str,
     roots: Mapping[str, str | None],
     guards: frozenset[Guard],
     places: Places,
 ) -> Iterator[RestoreFact]:
-    for how, target in _written(statement):
+    for how, target in _written(statement, calls):
         found = _attribute(target)
         if isinstance(target, ast.Name) and roots.get(target.id) == _A_TENSOR:
             found = target.id, "{}"
@@ -213,16 +217,14 @@ def _writes(
             yield RestoreFact(initialiser, asked, found[1], how, place, guards, _picks(target))
 
 
-def _written(statement: ast.stmt) -> Iterator[tuple[How, ast.expr]]:
+def _written(statement: ast.stmt, calls: Sequence[ast.Call]) -> Iterator[tuple[How, ast.expr]]:
     match statement:
         case ast.Assign(targets=targets):
             for target in targets:
                 yield _how(target, statement.value), target
         case ast.AugAssign(target=target):
             yield "in-place", target
-    for node in ast.walk(statement):
-        if not isinstance(node, ast.Call):
-            continue
+    for node in calls:
         called = last_name(dotted(node.func))
         if called.endswith("_") and called != "requires_grad_":
             for argument in node.args[:1]:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import ast
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from bufaudit.source import vocabulary
 from bufaudit.source.facts import MethodFact, Touch
 from bufaudit.source.syntax import Definition, dotted, last_name, name_pattern
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from bufaudit.source.facts import RegistrationFact
 
@@ -20,40 +22,48 @@ _ABOUT = frozenset({"device", "dtype", "shape", "size", "numel", "ndim", "dim", 
 _UPDATES = re.compile(r"^(add\w*|sub|mul|div|lerp|pow|clamp|sqrt|masked_\w+|index_\w+|scatter\w*|resize|t)_$")
 _FILLS = r"copy_|fill_|zero_|set_|normal_|uniform_|trunc_normal_"
 
+#: What else a method that writes buffers may speak of than their names.
+_COMPUTED_NAMES = ("setattr(", "_buffers", "register_buffer(")
+_OWN_CALL = re.compile(r"(?:\bself|\bsuper\(\))\.(?:(\w+)\(|(\w+))")
+#: What stands before the dot of an attribute, and whether it is given to a function that writes it.
+_OWNER = re.compile(r"(?P<given>\w_\(\s*)?(?<![\w.])(?P<owner>\w+(?:\.\w+|\[[^\[\]\n]*\]|\(\))*)$")
 
-def methods_of_class(node: ast.ClassDef, class_name: str, named: tuple[str, ...] = ("",)) -> Iterator[MethodFact]:
-    """What the methods of a class whose names start with one of `named` write and call."""
+
+def methods_of_class(
+    node: ast.ClassDef, class_name: str, text_of: Callable[[ast.stmt], str], buffers: Iterable[str] | None = None
+) -> Iterator[MethodFact]:
+    """What the methods of a class do about the `buffers` that it registers; of one with none, its initialisers."""
     methods = [child for child in node.body if isinstance(child, Definition)]
     names = frozenset(method.name for method in methods)
+    telling = (*buffers, *_COMPUTED_NAMES) if buffers is not None else ()
     for method in methods:
-        if method.name.startswith(named):
-            yield _method(method, class_name, names)
+        if buffers is None and not method.name.startswith(vocabulary.INITIALISERS):
+            continue
+        text = text_of(method)
+        calls = [call or given for call, given in _OWN_CALL.findall(text) if call or given in names]
+        # What `__init__` writes is what is lost.
+        tells = method.name != "__init__" and any(word in text for word in telling)
+        writes = _writes(method) if tells else ()
+        yield MethodFact(
+            class_name=class_name,
+            name=method.name,
+            line=method.lineno,
+            end_line=method.end_lineno or method.lineno,
+            writes=tuple(dict.fromkeys(writes)),
+            calls=tuple(dict.fromkeys(calls)),
+        )
 
 
-def _method(method: Definition, class_name: str, siblings: frozenset[str]) -> MethodFact:
-    writes: list[str] = []
-    calls: list[str] = []
+def _writes(method: Definition) -> Iterator[str]:
     for node in ast.walk(method):
         match node:
             case ast.Assign(targets=targets, value=value):
                 for target in targets:
-                    writes += _assigned(target, value)
+                    yield from _assigned(target, value)
             case ast.AnnAssign(target=target, value=ast.expr() as value):
-                writes += _assigned(target, value)
+                yield from _assigned(target, value)
             case ast.Call():
-                writes += _written_by(node)
-                if isinstance(node.func, ast.Attribute) and dotted(node.func.value) in ("self", "super()"):
-                    calls.append(node.func.attr)
-            case ast.Attribute(value=ast.Name(id="self"), attr=name) if name in siblings:
-                calls.append(name)
-    return MethodFact(
-        class_name=class_name,
-        name=method.name,
-        line=method.lineno,
-        end_line=method.end_lineno or method.lineno,
-        writes=tuple(dict.fromkeys(writes)),
-        calls=tuple(dict.fromkeys(calls)),
-    )
+                yield from _written_by(node)
 
 
 def _assigned(target: ast.expr, value: ast.expr) -> Iterator[str]:
@@ -129,23 +139,29 @@ def uses_of_buffers(text: str, registrations: Iterable[RegistrationFact]) -> tup
     names = [name for name in names if name.isidentifier()]
     if not names:
         return (), frozenset(patterns)
-    alternatives = "|".join(names)
-    uses = re.compile(
-        rf"(?P<given>\w_\(\s*)?(?<![\w.])(?P<owner>\w+(?:\.\w+|\[[^\[\]\n]*\]|\(\))*)\.(?P<name>{alternatives})\b"
-        rf"(?:\[[^\[\]\n]*\]|\.data\b)*\s*(?P<write>=(?!=)|\.(?:{_FILLS})\()?"
-        rf"(?P<about>\.(?:{'|'.join(sorted(_ABOUT))})\b)?"
-    )
-    quoted = re.compile(rf"getattr\(\s*[\w.\[\]]+,\s*[\"'](?P<name>{alternatives})[\"']")
     touches: list[Touch] = []
     read = set(patterns)
-    line = position = 0
-    for match in uses.finditer(text):
-        line += text.count("\n", position, match.start("name"))
-        position = match.start("name")
-        if match["write"] or match["given"]:
-            if match["owner"] != "self":
-                touches.append(Touch(match["name"], line + 1))
-        elif not match["about"]:
-            read.add(match["name"])
-    read.update(match["name"] for match in quoted.finditer(text))
+    for name in names:
+        uses, quoted = _uses_of(name)
+        for match in uses.finditer(text):
+            owner = _OWNER.search(text, text.rfind("\n", 0, match.start()) + 1, match.start())
+            if owner is None:
+                continue
+            if match["write"] or owner["given"]:
+                if owner["owner"] != "self":
+                    touches.append(Touch(name, text.count("\n", 0, match.start()) + 1))
+            elif not match["about"]:
+                read.add(name)
+        if name not in read and quoted.search(text):
+            read.add(name)
     return tuple(touches), frozenset(read)
+
+
+@lru_cache(maxsize=512)
+def _uses_of(name: str) -> tuple[re.Pattern[str], re.Pattern[str]]:
+    """What finds an attribute, and what finds its name given to `getattr`."""
+    uses = (
+        rf"\.{name}\b(?:\[[^\[\]\n]*\]|\.data\b)*[ \t]*"
+        rf"(?P<write>=(?!=)|\.(?:{_FILLS})\()?(?P<about>\.(?:{'|'.join(sorted(_ABOUT))})\b)?"
+    )
+    return re.compile(uses), re.compile(rf"getattr\(\s*[\w.\[\]]+,\s*[\"']{name}[\"']")

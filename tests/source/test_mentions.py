@@ -24,21 +24,6 @@ def test_classes_functions_and_tables_are_told_apart_by_what_they_use() -> None:
     assert found["Net"].isdisjoint({"Settings", "Comment"})
 
 
-@pytest.mark.parametrize(
-    ("text", "meta"),
-    [
-        ("def f():\n    with torch.device('meta'):\n        M()\n", 2),
-        ("def f():\n    M(device='meta')\n", 2),
-        ("def f():\n    M().to_empty(device=d)\n", 2),
-        ("def f():\n    with init_empty_weights(include_buffers=True):\n        M()\n", 2),
-        ("def f():\n    with init_empty_weights():\n        M()\n", None),
-    ],
-)
-def test_line_that_asks_for_the_meta_device(text: str, meta: int | None) -> None:
-    """accelerate's `init_empty_weights()` keeps buffers real unless it is told not to."""
-    assert mentions_of(text).definitions[0].meta == meta
-
-
 def test_class_with_a_loader_of_its_own() -> None:
     own = "class A(B):\n    def from_pretrained(cls, path):\n        return cls(path)\n"
     adds = "class A(B):\n    def from_pretrained(cls, path):\n        return super().from_pretrained(path)\n"
