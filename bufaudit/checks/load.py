@@ -161,20 +161,23 @@ def _computes_missing(view: FunctionView, effect: Effect) -> bool:
     return bool(_MISSING.search(effect.target)) and bool(_LOADING_STATE.search(view.title))
 
 
-def _every_entry_sharded(view: FunctionView) -> Iterator[Problem]:
-    """Every entry of a state dict is taken for a sharded parameter: a plain buffer raises."""
+def _taken_for_shards(view: FunctionView) -> Iterator[Effect]:
+    """Where a state dict's entry is asked, unguarded, for what only a sharded parameter has, in order to be spread."""
     distributes = any(
         effect.kind == "pass" and last_name(effect.target) in ("distribute_tensor", "broadcast", "scatter")
         for effect in view.function.effects
     )
-    if not distributes:
-        return
-    seen = set()
-    for effect in view.function.effects:
+    for effect in view.function.effects if distributes else ():
         if effect.kind != "attribute" or effect.target not in ("device_mesh", "placements"):
             continue
-        if "state_dict" not in view.kinds(effect) or effect.guards & {"sharded", "parameter", "buffer"}:
-            continue
+        if "state_dict" in view.kinds(effect) and not effect.guards & {"sharded", "parameter", "buffer"}:
+            yield effect
+
+
+def _every_entry_sharded(view: FunctionView) -> Iterator[Problem]:
+    """Every entry of a state dict is taken for a sharded parameter: a plain buffer raises."""
+    seen = set()
+    for effect in _taken_for_shards(view):
         if effect.walks in seen:
             continue
         seen.add(effect.walks)
@@ -260,7 +263,7 @@ def _is_filtered(view: FunctionView, call: Call) -> bool:
 
 
 def _wrapped_in_parameter(view: FunctionView) -> Iterator[Problem]:
-    if view.buffers_are_carried() or _INITIALISER_NAME.search(view.title):
+    if view.buffers_are_carried() or _INITIALISER_NAME.search(view.title) or any(_taken_for_shards(view)):
         return
     for effect in view.function.effects:
         if effect.kind not in ("assign", "pass", "store") or not {"parameter", "checkpoint", "keyed"} <= effect.origins:

@@ -39,7 +39,8 @@ def check(subject: Subject) -> Iterator[Problem]:
 def _moved_parameters(view: FunctionView) -> Iterator[Problem]:
     if _NOT_STATE.search(view.title) or _moves_module(view):
         return
-    sure: Confidence = "medium" if _MOVING.search(view.title) else "low"
+    # Buffers that stay where the parameters leave are still there when those come back.
+    sure: Confidence = "medium" if _MOVING.search(view.title) and not _AWAY.search(view.title) else "low"
     stays = _is_half_of_pair(view)
     for _, walk, reach in view.losing_walks("write", _moves):
         text = (

@@ -57,10 +57,10 @@ def update_ema(online, decay):
         a.data.mul_(decay).add_(b.data, alpha=1 - decay)
 """,
     "BUF401": """
-def offload_model():
+def load_model_to_gpu():
     net = {net}
     for p in net.parameters():
-        p.data = p.data.to("cpu", non_blocking=True)
+        p.data = p.data.to("cuda", non_blocking=True)
 """,
 }
 each_code = pytest.mark.parametrize("code", BODIES)
@@ -134,9 +134,9 @@ def test_finding_in_generated_code_names_its_source(tmp_path: Path) -> None:
 
 def test_move_that_another_function_of_the_file_undoes_is_hidden_whatever_the_class_holds(tmp_path: Path) -> None:
     back = """
-def load_model_to_gpu(net: Holding):
+def offload_model(net: Holding):
     for p in net.parameters():
-        p.data = p.data.to("cuda", non_blocking=True)
+        p.data = p.data.to("cpu", non_blocking=True)
 """
     head = "import torch\nfrom nets import Holding\n"
     write(tmp_path, {"nets.py": NETS, "use.py": head + BODIES["BUF401"].format(net="Holding(3)") + back})
