@@ -27,7 +27,8 @@ def check(subject: Subject) -> Iterator[Problem]:
             continue
         confidence, text = judged
         note = Note(subject.path, fact.use_line, f"`{fact.name}` is used here")
-        yield Problem("BUF502", confidence, fact.place, f"`self.{fact.name}` {text}", fact.class_name, (note,))
+        symbol = f"{fact.class_name}.{fact.method}"
+        yield Problem("BUF502", confidence, fact.place, f"`self.{fact.name}` {text}", symbol, (note,))
 
 
 def _judged(subject: Subject, fact: TensorAttribute) -> tuple[Confidence, str] | None:

@@ -99,7 +99,8 @@ def _problem(
     if users.loads_itself:
         confidence = "low"
     text = _text(fact, model, answer)
-    return Problem("BUF501", confidence, fact.place, text, owner.fact.name, _notes(model, answer))
+    symbol = f"{owner.fact.name}.{fact.method}"
+    return Problem("BUF501", confidence, fact.place, text, symbol, _notes(model, answer))
 
 
 def _is_built(methods: Methods, fact: RegistrationFact) -> bool:

@@ -75,6 +75,7 @@ class _Kept:
     """A tensor and the statement that keeps it."""
 
     tensor: _Tensor
+    method: str
     statement: ast.stmt
     target: ast.expr
 
@@ -97,6 +98,7 @@ def attributes_of_class(node: ast.ClassDef, qualified_name: str, places: Places)
         if uses.use is not None and not uses.rewritten and not _is_registered(node, name):
             yield TensorAttribute(
                 class_name=qualified_name,
+                method=found.method,
                 name=name,
                 made=found.tensor.made,
                 placed=found.tensor.placed,
@@ -142,7 +144,7 @@ def _kept(methods: Sequence[Definition], built: frozenset[str]) -> dict[str, _Ke
                 if tensor is None:
                     disputed.add(name)
                 elif name not in kept:
-                    kept[name] = _Kept(tensor, statement, target)
+                    kept[name] = _Kept(tensor, method.name, statement, target)
                 else:
                     kept[name] = replace(kept[name], tensor=_agreeing(kept[name].tensor, tensor))
     return {name: found for name, found in kept.items() if name not in disputed and not found.tensor.scalar}

@@ -234,6 +234,7 @@ class TensorAttribute:
     """
 
     class_name: str
+    method: str
     name: str
     made: TensorMade
     placed: bool

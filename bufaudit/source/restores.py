@@ -148,20 +148,31 @@ class _Reader:
 def restores_of_class(node: ast.ClassDef, qualified_name: str, places: Places) -> Iterator[Fact]:
     """The buffers that the initialisers of a class write, of its own and of the classes that they ask for.
 
-    And what they leave to others.
+    And what they leave to others. What an initialiser writes itself comes before what it has another method write.
     """
     methods = {method.name: method for method in node.body if isinstance(method, Definition)}
-    for method in node.body:
-        if isinstance(method, Definition) and method.name.startswith(vocabulary.INITIALISERS):
-            arguments = [argument.arg for argument in method.args.args]
-            roots: dict[str, str | None] = {"self": None}
-            if len(arguments) > 1:
-                roots[arguments[1]] = "*"
-            reader = _Reader(f"{qualified_name}.{method.name}", methods, places)
-            for fact in reader.block(method.body, roots, frozenset()):
-                if isinstance(fact, RestoreFact) and fact.how == "mark" and fact.attribute in _flags_read(method):
-                    fact = replace(fact, guards=fact.guards | {"initialized"})
-                yield fact
+    initialisers = [method for method in methods.values() if method.name.startswith(vocabulary.INITIALISERS)]
+    found = [(method, fact) for method in initialisers for fact in _facts(method, qualified_name, methods, places)]
+    yield from (fact for method, fact in found if _stands_in(method, fact))
+    yield from (fact for method, fact in found if not _stands_in(method, fact))
+
+
+def _facts(
+    method: Definition, qualified_name: str, methods: Mapping[str, Definition], places: Places
+) -> Iterator[Fact]:
+    arguments = [argument.arg for argument in method.args.args]
+    roots: dict[str, str | None] = {"self": None}
+    if len(arguments) > 1:
+        roots[arguments[1]] = "*"
+    reader = _Reader(f"{qualified_name}.{method.name}", methods, places)
+    for fact in reader.block(method.body, roots, frozenset()):
+        if isinstance(fact, RestoreFact) and fact.how == "mark" and fact.attribute in _flags_read(method):
+            fact = replace(fact, guards=fact.guards | {"initialized"})
+        yield fact
+
+
+def _stands_in(method: Definition, fact: Fact) -> bool:
+    return isinstance(fact, HandoverFact) or method.lineno <= fact.place.line <= (method.end_lineno or method.lineno)
 
 
 def _attributes_asked(test: ast.expr, variables: Mapping[str, str]) -> frozenset[str]:
