@@ -28,7 +28,7 @@ _NOTHING = re.compile(
     r"^torch\.(tensor|as_tensor|zeros|ones)\((\[\]|0,|0\)$|\(0,|\[0\]\)?$)|^torch\.(zeros|ones|tensor)\(\s*size=\(0"
 )
 _EMPTY = re.compile(r"^(torch\.)?(tensor|as_tensor)\(\[\]|^(torch\.)?(zeros|ones|rand|randn)\((size=)?[\[(]?0\b")
-#: What says nothing if nobody reads it: a few written-down numbers, kept for their device, and a copy of another buffer.
+#: What says nothing if nobody reads it: a few written-down numbers, kept for their device, or a copy of another buffer.
 _IDLE = re.compile(
     r"^(torch\.)?(zeros|ones|tensor|full|rand|randn|as_tensor)\([\d\s.,()\[\]-]*(, \w+=[\w.]+)*\)$|\.clone\(\)$"
 )
