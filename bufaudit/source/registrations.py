@@ -129,7 +129,7 @@ class RegistrationReader:
                 yield from self._block(statement.finalbody, class_name, context)
             case ast.Match():
                 for case in statement.cases:
-                    matched = f"{source_text(statement.subject)} is {ast.unparse(case.pattern)}"
+                    matched = f"{source_text(statement.subject)} is {source_text(case.pattern)}"
                     yield from self._block(
                         case.body, class_name, replace(context, conditions=(*context.conditions, matched))
                     )

@@ -46,7 +46,11 @@ def source_text(node: ast.AST | None) -> str:
     """An expression as Python text, cut where it is very long."""
     if node is None:
         return ""
-    text = ast.unparse(node)
+    try:
+        text = ast.unparse(node)
+    except ValueError:
+        # A number too long to be written in decimal, or an f-string that would need a backslash.
+        return "…"
     return text if len(text) <= _LONGEST_TEXT else text[: _LONGEST_TEXT - 1] + "…"
 
 
