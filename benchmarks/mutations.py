@@ -7,6 +7,7 @@ the same recipe over the same texts always gives the same bytes, and a part of a
 from __future__ import annotations
 
 import ast
+import copy
 import keyword
 import re
 import warnings
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 #: Characters of a text that are taken at most, but for one in twenty.
 _PIECE = 6_000
+#: Characters of an input: a step that makes it longer, by putting much into itself, is left out.
+_LARGEST = 200_000
 _WORD = re.compile(r"[^\W\d]\w*")
 _TOKEN = re.compile(r"[^\W\d]\w*|\d[\w.]*|[ \t]+|\n[ \t]*|\"{3}|'{3}|\W")
 _TOP_LEVEL = re.compile(r"^(?=(?:@|class |def |async def |import |from ))", re.MULTILINE)
@@ -100,7 +103,8 @@ def made(recipe: Recipe, sources: Sources) -> bytes:
     text = sources.piece(recipe.text, recipe.piece)
     for name, seed in recipe.steps:
         if name in TEXT_STEPS:
-            text = TEXT_STEPS[name](text, Random(seed), sources)
+            changed = TEXT_STEPS[name](text, Random(seed), sources)
+            text = changed if len(changed) <= _LARGEST else text
     data = text.encode("utf-8", "surrogatepass")
     for name, seed in recipe.steps:
         if name in BYTE_STEPS:
@@ -225,11 +229,11 @@ def splice_statements(text: str, random: Random, sources: Sources) -> str:
             case 0 | 1:
                 given = random.choice(donor)
                 start = random.randrange(len(given))
-                body[position:position] = given[start : start + random.randint(1, 3)]
+                body[position:position] = copy.deepcopy(given[start : start + random.randint(1, 3)])
             case 2 if len(body) > 1:
                 del body[random.randrange(len(body))]
             case 3:
-                body.insert(position, random.choice(body or [ast.Pass()]))
+                body.insert(position, copy.deepcopy(random.choice(body or [ast.Pass()])))
             case _:
                 random.shuffle(body)
     return _written(tree, text)
@@ -245,7 +249,8 @@ def splice_expressions(text: str, random: Random, sources: Sources) -> str:
     for _ in range(random.randint(1, 10)):
         if not donors or not slots:
             break
-        _put(random.choice(slots), random.choice(donors))
+        # A copy: what is put into a part of itself would never end.
+        _put(random.choice(slots), copy.deepcopy(random.choice(donors)))
     return _written(tree, text)
 
 
@@ -262,7 +267,7 @@ def reshape_calls(text: str, random: Random, sources: Sources) -> str:
     tree = parsed(text)
     if tree is None:
         return text
-    spare = _expressions(tree) or [ast.Name("x", ast.Load())]
+    spare = copy.deepcopy(_expressions(tree)[:100]) or [ast.Name("x", ast.Load())]
     for node in _nodes(tree, ast.Call):
         if not isinstance(node, ast.Call) or random.random() < 0.7:
             continue
@@ -322,7 +327,7 @@ def wrap_functions(text: str, random: Random, sources: Sources) -> str:
     tree = parsed(text)
     if tree is None:
         return text
-    spare = _expressions(tree) or [ast.Name("x", ast.Load())]
+    spare = copy.deepcopy(_expressions(tree)[:100]) or [ast.Name("x", ast.Load())]
     for body in _bodies(tree):
         for index, node in enumerate(body):
             if not isinstance(node, ast.FunctionDef | ast.ClassDef) or random.random() < 0.6:
