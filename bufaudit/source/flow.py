@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 _DTYPE = re.compile(r"dtype|torch\.(float|bfloat|half|double|int|long|bool)")
 _LONGEST_DOC = 1000
+#: No function has a longer name, and looking for words in one takes time that grows with its square.
+_LONGEST_NAME = 1000
 _LOADS = frozenset(
     {"load_state_dict", "_load_from_state_dict", "set_model_state_dict", "load_model", "load_weights", "to_empty"}
 )
@@ -541,6 +543,8 @@ class _Reader:
 
     def _call(self, node: ast.Call, *, used: bool) -> Value:
         callee = dotted(node.func)
+        if len(callee) > _LONGEST_NAME:
+            callee = ""
         method = last_name(callee) or (node.func.attr if isinstance(node.func, ast.Attribute) else "")
         walked, owner = self._walk_call(node, method)
         if walked is not None:
