@@ -19,7 +19,8 @@ in workers, which tell a crash of the interpreter too). What counts as trouble:
 - a law that does not hold: the facts of a gated text are those of the whole one where that parses, facts survive their
   codec, a scan from the cache finds what the first one found.
 
-Then come a few giants of one kind each (100,000 lines, 10,000 brackets, 50,000 elements), each within the same limit.
+Then come giants (100,000 lines, 10,000 brackets, 50,000 elements, and the like), each scanned, listed and reported
+within the same limit.
 
 A troublesome input is made smaller, as long as the same goes wrong in the same place, and kept in `--failures`, if
 given. Needs transformers, torch and diffusers, or such of them as are installed. Exit status: 0 where nothing
@@ -40,17 +41,18 @@ from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import repeat
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 from xml.etree import ElementTree
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from giants import giants  # noqa: E402
 from mutations import Recipe, Sources, made, random_recipe, vocabulary_words  # noqa: E402
 
 import bufaudit  # noqa: E402
@@ -62,8 +64,10 @@ from bufaudit.source.facts import FileFacts  # noqa: E402
 from bufaudit.source.text import Unreadable, decode  # noqa: E402
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from types import FrameType
+
+T = TypeVar("T")
 
 PACKAGES = ("transformers", "torch", "diffusers")
 #: Files of each package that pieces are taken from.
@@ -129,29 +133,39 @@ def examine(inputs: Sequence[bytes], folder: Path) -> Seen:
 
     Raises whatever goes wrong, `BrokenLawError` among it.
     """
-    package = folder / "package"
-    package.mkdir()
-    (package / "__init__.py").touch()
-    for index, data in enumerate(inputs):
-        (package / f"modular_m{index}.py").write_bytes(data)
     facts = [lawful_facts(data) for data in inputs]
-    first = scan(folder)
-    if scan(folder) != first:
+    result, inventory = scan_and_report(inputs, folder)
+    if scan(folder) != result:
         raise BrokenLawError("a scan from the cache finds something else")
-    if any("please report it" in finding.message for finding in first.findings):
-        # As a scan reads it, but not caught.
-        raise BrokenLawError("a file is unreadable by a mistake of ours")
-    check_reports(first, folder)
-    inventory = bufaudit.inventory([package], isolated=True, cache=False, jobs=1)
-    for format in INVENTORY_FORMATS:
-        check_form(format, render_inventory(inventory, format))
     return Seen(
         len(inputs),
         sum(each.unreadable is None for each in facts),
         sum(bool(each.functions or each.registrations or each.restores) for each in facts),
         len(inventory.registrations),
-        Counter(first.by_code),
+        Counter(result.by_code),
     )
+
+
+def scan_and_report(inputs: Sequence[bytes], folder: Path) -> tuple[bufaudit.ScanResult, bufaudit.InventoryResult]:
+    """A scan of some files, their inventory, and both in every format."""
+    package = folder / "package"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    for index, data in enumerate(inputs):
+        (package / f"modular_m{index}.py").write_bytes(data)
+    result = scan(folder)
+    if any("please report it" in finding.message for finding in result.findings):
+        raise BrokenLawError("a file is unreadable by a mistake of ours")
+    for format in SCAN_FORMATS:
+        for statistics, color in ((False, False), (True, True)):
+            report = render_scan(
+                result, format, rules=catalogue.rules(), statistics=statistics, color=color, width=60, base=folder
+            )
+            check_form(format, report)
+    inventory = bufaudit.inventory([package], isolated=True, jobs=1, cache_dir=folder / "cache")
+    for format in INVENTORY_FORMATS:
+        check_form(format, render_inventory(inventory, format))
+    return result, inventory
 
 
 def lawful_facts(data: bytes) -> FileFacts:
@@ -173,16 +187,6 @@ def scan(folder: Path) -> bufaudit.ScanResult:
     return bufaudit.scan(
         [folder / "package"], isolated=True, min_confidence="low", jobs=1, cache_dir=folder / "cache", select=["ALL"]
     )
-
-
-def check_reports(result: bufaudit.ScanResult, folder: Path) -> None:
-    """Every format can be made of a result, and is what it says."""
-    for format in SCAN_FORMATS:
-        for statistics, color in ((False, False), (True, True)):
-            report = render_scan(
-                result, format, rules=catalogue.rules(), statistics=statistics, color=color, width=60, base=folder
-            )
-            check_form(format, report)
 
 
 def check_form(format: str, report: bytes) -> None:
@@ -220,12 +224,17 @@ def time_limit(seconds: float) -> Iterator[None]:
         signal.signal(signal.SIGPROF, before)
 
 
-def outcome(number: int, inputs: Sequence[bytes], limit: float = LIMIT) -> Seen | Trouble:
+def outcome(
+    number: int,
+    inputs: Sequence[bytes],
+    limit: float = LIMIT,
+    run: Callable[[Sequence[bytes], Path], T] = examine,  # type: ignore[assignment]
+) -> T | Trouble:
     """What becomes of some inputs, or what goes wrong."""
     with tempfile.TemporaryDirectory() as name:
         try:
             with time_limit(limit):
-                return examine(inputs, Path(name).resolve())
+                return run(inputs, Path(name).resolve())
         except (Exception, TooSlowError) as error:
             return Trouble(number, described(error), traceback.format_exc(), tuple(inputs))
 
@@ -359,21 +368,6 @@ def run_apart(seed: int, start: int, count: int) -> Seen | list[Trouble] | Crash
         return Crash(start)
 
 
-# Giants
-
-
-def giants() -> dict[str, str]:
-    """Inputs that have very much of one thing, each in a place that is read."""
-    many = range(10_000)
-    words = (
-        "x", "model.load_state_dict(x)", "self.register_buffer(name, x)", "state = state + list(self.parameters())",
-        "if x: continue", "if x:\n            y = x", "p.data.copy_(state_dict[name])", "q = [p for p in q if p]",
-    )  # fmt: skip
-    head = "import torch\nclass A(nn.Module):\n    def _init_weights(self, module, name):\n        for p in self.parameters():\n"
-    found = {f"100,000 lines of {word.splitlines()[0]}": head + f"            {word}\n" * 100_000 for word in words}
-    return found
-
-
 # What is shown
 
 
@@ -398,42 +392,50 @@ def keep(trouble: Trouble, folder: Path) -> None:
 def fuzz(options: argparse.Namespace) -> bool:
     """Run, print, and tell whether nothing went wrong."""
     texts = _shared_sources()
-    began = time.perf_counter()
     print(f"{len(texts.texts)} texts, {len(texts.words)} words, seed {options.seed}", flush=True)
+    if options.only is not None:
+        troubles = fuzz_inputs(iter([run_batch(options.seed, options.only // BATCH * BATCH, BATCH)]), options.seed)
+    else:
+        troubles = fuzz_inputs(batches(options.seed, options.inputs, options.jobs), options.seed)
+        troubles += fuzz_giants()
+    if options.failures:
+        for trouble in troubles:
+            keep(trouble, options.failures)
+    return not troubles
+
+
+def fuzz_inputs(results: Iterator[Seen | list[Trouble]], seed: int) -> list[Trouble]:
+    """Print what becomes of batches; what went wrong."""
+    began = time.perf_counter()
     troubles: list[Trouble] = []
     seen = Seen()
-    if options.only is not None:
-        results: Iterator[Seen | list[Trouble]] = iter([run_batch(options.seed, options.only // BATCH * BATCH, BATCH)])
-    else:
-        results = batches(options.seed, options.inputs, options.jobs)
     for count, result in enumerate(results, start=1):
         if isinstance(result, Seen):
             seen = seen.plus(result)
         else:
             troubles += result
-            print("\n".join(shown(trouble, options.seed) for trouble in result), flush=True)
+            print("\n".join(shown(trouble, seed) for trouble in result), flush=True)
         if count * BATCH % 1000 == 0:
             print(f"{count * BATCH} inputs after {time.perf_counter() - began:.0f} s", flush=True)
-    taken = time.perf_counter() - began
-    print(
-        f"{seen.inputs} inputs without trouble in {taken:.0f} s; Python parses {seen.parsed / max(seen.inputs, 1):.1%}"
-    )
-    print(
-        f"{seen.with_facts} with facts, {seen.registrations} registrations, findings {dict(sorted(seen.findings.items()))}"
-    )
-    for name, text in giants().items() if options.only is None else ():
-        began = time.perf_counter()
-        result = outcome(-1, [text.encode()])
+    print(f"{seen.inputs} inputs without trouble; Python parses {seen.parsed / max(seen.inputs, 1):.1%} of them")
+    print(f"{seen.with_facts} with facts; {seen.registrations} registrations")
+    print("findings:", ", ".join(f"{code} {count}" for code, count in sorted(seen.findings.items())))
+    return troubles
+
+
+def fuzz_giants() -> list[Trouble]:
+    """Print what becomes of giants; what went wrong."""
+    troubles: list[Trouble] = []
+    slowest = (0.0, "")
+    for name, text in giants().items():
+        began = time.process_time()
+        result = outcome(-1, [text.encode()], run=scan_and_report)
+        slowest = max(slowest, (time.process_time() - began, name))
         if isinstance(result, Trouble):
-            troubles.append(result)
-        print(
-            f"{name}: {time.perf_counter() - began:.1f} s {result.what if isinstance(result, Trouble) else ''}",
-            flush=True,
-        )
-    if options.failures:
-        for trouble in troubles:
-            keep(trouble, options.failures)
-    return not troubles
+            troubles.append(replace(result, what=f"{name}: {result.what}"))
+            print(f"{name}: {result.what}", *result.details.splitlines()[-8:], sep="\n    ", flush=True)
+    print(f"{len(giants())} giants, of which the slowest takes {slowest[0]:.1f} s: {slowest[1]}")
+    return troubles
 
 
 def arguments(given: Sequence[str] | None) -> argparse.Namespace:
