@@ -33,7 +33,9 @@ def giants(share: float = 1.0) -> dict[str, str]:
         "registrations": lines(INIT, "self.register_buffer('x@', x)", much(20_000)),
         "registrations by name": lines(LATE, "self.register_buffer(name, x)", much(5_000)),
         "registrations in loops": lines(
-            LATE + "        for name in (" + "'x', " * much(2_000) + "):\n", "self.register_buffer(name, x)", much(2_000)
+            LATE + "        for name in (" + "'x', " * much(2_000) + "):\n",
+            "self.register_buffer(name, x)",
+            much(2_000),
         ),
         "registrations below early exits": lines(
             INIT, "if x: return", much(10_000), "self.register_buffer('x', x); " * 10

@@ -339,7 +339,7 @@ class Project:
     def _resolve(
         self, path: str, name: str, depth: int, tried: set[tuple[str, str]], *, own: bool = True
     ) -> FoundClass | str | None:
-        """What `name` stands for in a file; `tried` are names in modules that import all of each other, gone through."""
+        """What `name` stands for in a file; `tried` are the modules asked so far that import everything of another."""
         facts = self.facts(path)
         if facts is None or depth == 0:
             return None

@@ -22,11 +22,7 @@ if TYPE_CHECKING:
 
     from bufaudit.results import Confidence
 
-LEAK = """\
-def update(target, online):
-    for p, q in zip(target.parameters(), online.parameters()):
-        p.data.lerp_(q.data, 0.5)
-"""
+FAULTY = "x = 0\ny = 1  # bufaudit: ignore[BUF101]\nz = 2\n"
 
 
 def finding(package: str, number: int, rule: str = "BUF101", confidence: Confidence = "high") -> Drawn:
@@ -153,17 +149,17 @@ def test_only_python_files_are_unpacked_and_none_outside_the_folder(tmp_path: Pa
 def test_a_cached_release_is_scanned_and_drawn_with_its_source(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "packages.txt").write_text("leaky==1.0\n", "utf-8")
-    (tmp_path / "cache/leaky-1.0").mkdir(parents=True)
-    (tmp_path / "cache/leaky-1.0/ema.py").write_text(LEAK, "utf-8")
+    (tmp_path / "packages.txt").write_text("faulty==1.0\n", "utf-8")
+    (tmp_path / "cache/faulty-1.0").mkdir(parents=True)
+    (tmp_path / "cache/faulty-1.0/model.py").write_text(FAULTY, "utf-8")
     drawing = ["draw", f"--packages={tmp_path / 'packages.txt'}", f"--cache={tmp_path / 'cache'}", "--share=1"]
     assert precision_study.main([*drawing, "--size=1", "--at-least=1", f"--sample={tmp_path / 'one.json'}"]) == 0
     assert precision_study.main([*drawing, "--size=2", f"--sample={tmp_path / 'two.json'}"]) == 1
     assert "fewer than 2" in capsys.readouterr().err
     (drawn,) = json.loads((tmp_path / "one.json").read_text("utf-8"))["sample"]
-    assert drawn["id"] == "leaky-1.0/ema.py:2:21 BUF302"
-    assert (drawn["package"], drawn["version"], drawn["path"]) == ("leaky", "1.0", "ema.py")
-    assert [line[7:] for line in drawn["source"]] == [f" {line}".rstrip() for line in (*LEAK.splitlines(), "")]
+    assert drawn["id"] == "faulty-1.0/model.py:2:8 BUF001"
+    assert (drawn["package"], drawn["version"], drawn["path"]) == ("faulty", "1.0", "model.py")
+    assert [line[7:] for line in drawn["source"]] == [f" {line}".rstrip() for line in (*FAULTY.splitlines(), "")]
     assert [line[0] for line in drawn["source"]].index(">") == 1
 
 
