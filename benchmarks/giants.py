@@ -11,6 +11,11 @@ LOOP = f"{METHOD}        for p in model.parameters():\n"
 INIT = f"{MODULE}    def __init__(self, name, x):\n"
 LATE = f"{MODULE}    def build(self, name, x):\n"
 INITIALISER = f"{MODULE}    def _init_weights(self, module):\n"
+FORWARD = "    def forward(self, x):\n"
+BUFFER = f"{INIT}        self.register_buffer('inv_freq', 1.0 / 10000 ** x.float(), persistent=False)\n"
+TENSOR = f"{INIT}        self.inv_freq = torch.arange(10)\n"
+NONE = f"{INIT}        self.register_buffer('x', None)\n"
+USES = "\n    def forward(self, x): return "
 SAVE = "torch.save(dict(self.named_parameters()), x)"
 
 
@@ -61,7 +66,22 @@ def giants(share: float = 1.0) -> dict[str, str]:
             + "    " * 22
             + "module.x.zero_()\n"
         ),
-        "comments": lines(METHOD, "x = 1  # bufaudit: ignore[BUF101]", much(20_000)),
+        "casts": lines(METHOD, "model@.half(); x@ = A().to(torch.bfloat16)", much(10_000)),
+        "dropped modules": lines(METHOD, "model.to_empty(device=x); model.load_state_dict(x)", much(5_000)),
+        "modules that sleep": lines(METHOD, "self.engine.sleep(); self.engine.wake_up(); model@.f(x)", much(5_000)),
+        "plain tensors": lines(INIT, "self.x@ = torch.zeros(x)", much(10_000), f"pass{USES}self.x1 + self.x2"),
+        "uses of tensors": lines(f"{TENSOR}{FORWARD}", "x = x + self.inv_freq", much(20_000)),
+        "uses of buffers": lines(f"{BUFFER}{FORWARD}", "x = self.inv_freq.to(x.dtype).float()", much(4_000)),
+        "methods that use buffers": BUFFER
+        + "".join(f"    def f{i}(self): return self.f{i + 1}(self.inv_freq.dtype)\n" for i in range(much(2_000))),
+        "fills": lines(f"{NONE}    def fill(self, x):\n", "self.x = torch.zeros(x)", much(20_000)),
+        "handovers": lines(INITIALISER, "self.f@(module); module.g@()", much(10_000)),
+        "methods that an initialiser calls": f"{INITIALISER}        self.f0(module)\n"
+        + "".join(f"    def f{i}(self, m): self.f{i + 1}(m); self.f{i + 1}(m)\n" for i in range(much(2_000))),
+        "calls of functions": "".join(
+            f"def f{i}(model): return f{i + 1}(model.parameters())\n" for i in range(much(5_000))
+        ),
+        "comments": lines(METHOD, "x = 1  # bufaudit: ignore[BUF101]", much(10_000)),
         "comments with mistakes": lines(METHOD, "x = 1  # bufaudit: ignore[BUFF@]", much(5_000)),
         "comments on a line": f"{METHOD}        x = 1  {'# bufaudit: ignore[BUF101] ' * much(1_000)}\n",
         "doubled tuples": lines(LOOP, "x = (p, p); x = (x, x); state_dict[name] = x", 60),

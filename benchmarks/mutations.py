@@ -627,6 +627,18 @@ for {a}, {b} in enumerate({x}, {y}): pass
 
 for {a} in (): pass
 
+for () in {x}: pass
+
+for () in self.buffers(): {a} = torch.empty_like({b})
+
+[] = () = {x}
+
+for {a}, {b} in {x}._buffers.items(): self.{c} = torch.empty_like({b}, device={y})
+
+self.{a} = torch.zeros({x}).to({y})
+
+{a} = self.{b}.to({x}.dtype) @ {y}
+
 {a} = [{b} async for {b} in {x} if {y}]
 
 {a} = {{{b}: {c} for {b}, {c} in {x} if {b} in {y} for _ in {c}}}

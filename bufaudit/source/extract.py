@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from bisect import bisect_left
-from itertools import accumulate, chain, islice
+from itertools import accumulate, chain
 from typing import TYPE_CHECKING
 
 from bufaudit.source import attributes, casts, drops, registrations, restores, vocabulary
@@ -61,8 +61,6 @@ WORDS = tuple(dict.fromkeys((*registrations.WORDS, *_STATE_WORDS, *_HANDLING, *d
 
 #: Shorter texts are parsed as they are, which finds errors of syntax where no fact comes from too.
 _WORTH_GATING = 4000
-#: Registrations, and writes of initialisers, of one class; a loop in a loop may mean millions.
-_MOST = 5_000
 _GENERATED = re.compile(r"automatically generated from[ \t]+(\S+?modular_\w+\.py)")
 
 
@@ -201,16 +199,14 @@ class _Extraction:
                     self._read_class(child, f"{name}.{child.name}", nested=True)
 
     def _class_registrations(self, node: ast.ClassDef, name: str) -> list[RegistrationFact]:
-        if not self._mentions(node, self._registering_words()):
-            return []
-        return list(islice(self._reader.of_class(node, name), _MOST))
+        return list(self._reader.of_class(node, name)) if self._mentions(node, self._registering_words()) else []
 
     def _registering_words(self) -> tuple[str, ...]:
         spelled = {name.rpartition(".")[2] + "(" for name in self._reader.buffer_names}
         return (*registrations.WORDS, *sorted(spelled))
 
     def _class_restores(self, node: ast.ClassDef, name: str) -> list[RestoreFact]:
-        found = dict.fromkeys(islice(restores_of_class(node, name, self._places), _MOST))
+        found = dict.fromkeys(restores_of_class(node, name, self._places))
         self._handovers += (fact for fact in found if isinstance(fact, HandoverFact))
         return [fact for fact in found if isinstance(fact, RestoreFact)]
 

@@ -48,14 +48,17 @@ def last_name(text: str) -> str:
 
 def source_text(node: ast.AST | None) -> str:
     """An expression as Python text, cut where it is very long."""
-    if node is None:
-        return ""
+    text = whole_text(node) if node is not None else ""
+    return text if len(text) <= _LONGEST_TEXT else text[: _LONGEST_TEXT - 1] + "…"
+
+
+def whole_text(node: ast.AST) -> str:
+    """A node as Python text; "…" where it cannot be written."""
     try:
-        text = ast.unparse(node)
+        return ast.unparse(node)
     except ValueError:
         # A number too long to be written in decimal, or an f-string that would need a backslash.
         return "…"
-    return text if len(text) <= _LONGEST_TEXT else text[: _LONGEST_TEXT - 1] + "…"
 
 
 def identifiers(node: ast.AST) -> Iterator[str]:
