@@ -146,7 +146,7 @@ def test_decorator_that_names_a_buffer_is_no_use_of_it() -> None:
             self.register_buffer("inv_freq", 1.0 / x)
 
         @cached(self.inv_freq.float())
-        def forward(self, x):
-            return x
+        def forward(self, inv_freq):
+            return inv_freq
     """
     assert facts(textwrap.dedent(text)).dtype_uses == ()
