@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from bufaudit.source import vocabulary
 from bufaudit.source.constructors import constructed_type
 from bufaudit.source.facts import DropFact, Step
-from bufaudit.source.syntax import Definition, dotted, last_name, source_text
+from bufaudit.source.syntax import Definition, dotted, identifiers, last_name, source_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -28,6 +28,9 @@ _WAKES = re.compile(r"(alloc\w*|mem_?pool|memory_?saver\w*)\.(wake_up|resume)$",
 #: Callees that build a model: a class, by its name or by a variable's, or the classmethods of transformers' models.
 _BUILDER = re.compile(r"(^|\.)([A-Z]\w*|\w*_(cls|class)|from_config|_from_config|from_pretrained)$")
 _MEMORY_SAVER = re.compile(r"memory_?saver", re.IGNORECASE)
+
+#: Drops of one function, each of which tells all that comes before and after it.
+_MOST = 50
 
 #: Which branch of each compound statement around it a step stands in.
 _Path = tuple[tuple[int, int], ...]
@@ -67,7 +70,7 @@ def drops_of_block(
     for name, unit in units.items():
         own_name = last_name(name)
         others = {called: other for called, other in by_name.items() if other is not unit}
-        for drop in unit.drops:
+        for drop in unit.drops[:_MOST]:
             before, after = unit.around(drop.position, drop.path)
             for caller in others.values():
                 for position, passed in enumerate(caller.passed):
@@ -252,7 +255,7 @@ class _Unit:
                 pass
             case _:
                 return
-        if "persistent" in ast.unparse(loop):
+        if any("persistent" in word for word in identifiers(loop)):
             return
         for statement in loop.body:
             match statement:
@@ -293,7 +296,7 @@ def _may_forget_weights(call: ast.Call) -> bool:
 def _emptied_module(loop: ast.For) -> str | None:
     """The module of whose buffers a loop puts an empty tensor in place of each."""
     walked = [node for node in ast.walk(loop.iter) if _walked_module(node) is not None]
-    tensor = loop.target.elts[-1] if isinstance(loop.target, ast.Tuple) else loop.target
+    tensor = loop.target.elts[-1] if isinstance(loop.target, ast.Tuple) and loop.target.elts else loop.target
     for node in ast.walk(ast.Module(loop.body, [])) if walked else ():
         match node:
             case ast.Call(args=[ast.Name(id=emptied), *_]) if last_name(dotted(node.func)) == "empty_like":

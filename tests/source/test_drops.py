@@ -162,3 +162,7 @@ def test_pool_says_where_it_wakes() -> None:
                 allocator.wake_up()
     """)
     assert fact.wakes == 6
+
+
+def test_loop_over_buffers_that_binds_nothing_empties_nothing() -> None:
+    assert drops("def work(model):\n    for () in model.buffers():\n        x = torch.empty_like(x)\n") == ()
