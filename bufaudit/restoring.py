@@ -200,9 +200,10 @@ class Restorers:
 
     def may_restore(self, found: FoundClass, buffer: str, holders: Sequence[FoundClass]) -> bool:
         """Whether an initialiser of a class, or of a class above it, may write a buffer of it, for all that is seen."""
-        names = names_of(self._project.lineage(found))
-        for member in dict.fromkeys(each for holder in (found, *holders) for each in self._project.lineage(holder)):
-            own = member.fact.name in names
+        lineages = [tuple(self._project.lineage(holder)) for holder in (found, *holders)]
+        names = names_of(member for lineage in lineages if found in lineage for member in lineage)
+        for member in dict.fromkeys(member for lineage in lineages for member in lineage):
+            own = last_name(member.fact.name) in names
             initialisers = f"{member.fact.name}."
             for restore in self._facts(member.path).restores:
                 concerned = restore.target is not None and _asks_for(restore.target, names)

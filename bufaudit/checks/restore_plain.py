@@ -140,7 +140,10 @@ def _may_be_written(
     project = subject.project
     if any(last_name(base) not in PLAIN_BASES and "nn." not in base for base in project.foreign_bases(owner)):
         return True
-    if _has_writer(project, owner, fact.name, methods) or restorers.may_restore(owner, fact.name, holders):
+    of_subclasses = (methods_of(project, each) for each in holders if owner in project.lineage(each))
+    if any(_has_writer(project, owner, fact.name, each) for each in (methods, *of_subclasses)):
+        return True
+    if restorers.may_restore(owner, fact.name, holders):
         return True
     written = (f".{fact.name}.copy_", f".{fact.name}.data")
     if any(path != subject.path for word in written for path in project.files_with(word, subject.path)):
