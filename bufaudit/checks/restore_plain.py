@@ -59,6 +59,9 @@ def forgotten(
         initialiser = _initialiser(project, build, holders[0])
         if initialiser is None or _may_be_written(subject, restorers, owner, fact, methods, holders):
             continue
+        concerned = {subject.path, *(path for path, _ in users.makes), *_files_that_run(project, build)}
+        if any(_writes_of_others(project, path, fact.name) for path in sorted(concerned)):
+            continue
         direct = len(holders) == len(way)
         return _problem(owner, fact, build, initialiser, "high" if direct else "medium")
     return None
@@ -146,9 +149,16 @@ def _may_be_written(
     if restorers.may_restore(owner, fact.name, holders):
         return True
     written = (f".{fact.name}.copy_", f".{fact.name}.data")
-    if any(path != subject.path for word in written for path in project.files_with(word, subject.path)):
-        return True
-    return any(_writes_of_others(project, path, fact.name) for path in project.files_with(fact.name, subject.path))
+    return any(path != subject.path for word in written for path in project.files_with(word, subject.path))
+
+
+def _files_that_run(project: Project, build: _Build) -> Iterator[str]:
+    """The file of a build, and those that define what is called afterwards."""
+    yield build.path
+    for step in build.drop.after:
+        source = project.source_of(build.path, step.callee)
+        if source is not None:
+            yield source[0]
 
 
 def _writes_of_others(project: Project, path: str, buffer: str) -> bool:

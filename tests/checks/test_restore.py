@@ -182,6 +182,31 @@ def test_subclass_that_is_built_restores_what_its_base_class_registers(tmp_path:
         assert len(found(tmp_path, layers=layers.format(body=body), build=build)) == count
 
 
+WRITER = """
+    import torch
+    def finish(net):
+        {body}
+    class Other(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("index", torch.zeros(3), persistent=False)
+"""
+
+
+def test_function_elsewhere_that_runs_and_writes_the_buffer(tmp_path: Path) -> None:
+    """Not so one that nobody calls, in a file that has a buffer of that name for itself."""
+    called = built("net.init_weights()\n        finish(net)").replace(
+        "import torch\n", "import torch\n    from .end import finish\n"
+    )
+    files = {
+        "lib/layers.py": LAYERS,
+        "lib/model.py": MODEL,
+        "lib/end.py": WRITER.format(body="net.positions.index = torch.arange(9)"),
+    }
+    assert scan(tmp_path, "lib/layers.py", {**files, "lib/build.py": called}) == []
+    assert len(scan(tmp_path, "lib/layers.py", {**files, "lib/build.py": BUILD})) == 1
+
+
 @pytest.mark.parametrize("value", ["None", "torch.empty(size)", "torch.zeros(0)"])
 def test_buffers_that_hold_nothing(value: str, tmp_path: Path) -> None:
     files = {
