@@ -400,7 +400,8 @@ class DropFact:
     """A place after which tensors of `module`, of the class `module_type` where that is known, hold nothing.
 
     It is `given` where the function has it as a parameter. `before` and `after` are the steps on the same path, those
-    of callers and of called functions nearby included. A dropped pool comes back on the line `wakes`.
+    of callers and of called functions nearby included. A dropped pool comes back on the line `wakes`. `built` is the
+    call that made the module on the meta device, where the same function or class has it.
     """
 
     function: str
@@ -414,6 +415,7 @@ class DropFact:
     before: tuple[Step, ...]
     after: tuple[Step, ...]
     wakes: int | None = None
+    built: Step | None = None
 
 
 @dataclass(frozen=True, slots=True)
