@@ -217,10 +217,8 @@ def test_buffers_that_hold_nothing(value: str, tmp_path: Path) -> None:
     assert scan(tmp_path, "lib/layers.py", files) == []
 
 
-def test_buffer_that_is_never_read(tmp_path: Path) -> None:
-    files = {
-        "lib/layers.py": LAYERS.replace("x + self.index", "x.to(self.index.device)"),
-        "lib/model.py": MODEL,
-        "lib/build.py": BUILD,
-    }
-    assert scan(tmp_path, "lib/layers.py", files) == []
+@pytest.mark.parametrize(("value", "confidences"), [("torch.arange(size)", ["medium"]), ("torch.tensor(0)", [])])
+def test_buffer_that_its_file_never_reads(value: str, confidences: list[str], tmp_path: Path) -> None:
+    layers = LAYERS.replace("x + self.index", "x.to(self.index.device)").replace("torch.arange(size)", value)
+    files = {"lib/layers.py": layers, "lib/model.py": MODEL, "lib/build.py": BUILD}
+    assert [finding.confidence for finding in scan(tmp_path, "lib/layers.py", files)] == confidences
