@@ -106,8 +106,16 @@ def users_of(project: Project, found: FoundClass, *, abroad: bool = True) -> Use
             else:
                 pending.append((user, covered))
     if models and abroad and not loads_itself:
-        loads_itself = len(project.files_with("def load_weights", found.path)) >= _ENGINE_FILES
+        loads_itself = len(project.files_with("def load_weights", found.path)) >= _ENGINE_FILES or _fills_by_state_dict(
+            project, found.path
+        )
     return Users(tuple(models.values())[:_MOST_MODELS], loads_itself, makes)
+
+
+def _fills_by_state_dict(project: Project, path: str) -> bool:
+    """Whether a package loads state dicts itself and never speaks of `from_pretrained`."""
+    loads = project.files_with(".load_state_dict(", path)
+    return bool(loads) and not project.files_with("from_pretrained", path)
 
 
 def _is_module(project: Project, found: FoundClass) -> bool:
