@@ -1,0 +1,34 @@
+"""FwFM's field pair weights are a random plain tensor: never trained, never saved, drawn anew for every model.
+
+    pip install torch==2.13.0 numpy scipy pandas scikit-learn tqdm pyyaml colorlog colorama texttable thop psutil
+    pip install --no-deps recbole==1.2.1
+
+Saves one model, loads it into another, and prints what both say to the same rows of RecBole's bundled ml-100k. Exits
+with 0 if they differ, with 1 if not.
+"""
+
+import sys
+import tempfile
+
+import torch
+from recbole.config import Config
+from recbole.data import create_dataset
+from recbole.model.context_aware_recommender.fwfm import FwFM
+
+sys.argv = sys.argv[:1]
+with tempfile.TemporaryDirectory() as folder:
+    settings = {"use_gpu": False, "checkpoint_dir": folder, "show_progress": False}
+    config = Config(model="FwFM", dataset="ml-100k", config_dict=settings)
+    dataset = create_dataset(config)
+rows = dataset.inter_feat[:4]
+rows.update(dataset.get_user_feature()[rows["user_id"]])
+rows.update(dataset.get_item_feature()[rows["item_id"]])
+saved = FwFM(config, dataset).eval()
+loaded = FwFM(config, dataset).eval()
+print("load:", loaded.load_state_dict(saved.state_dict()))
+print("trained or saved:", any(name == "weight" for name in saved.state_dict()))
+with torch.no_grad():
+    before, after = saved.predict(rows), loaded.predict(rows)
+print("before:", before.tolist())
+print("after: ", after.tolist())
+sys.exit(1 if torch.allclose(before, after) else 0)
