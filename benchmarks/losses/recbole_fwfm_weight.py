@@ -20,9 +20,8 @@ with tempfile.TemporaryDirectory() as folder:
     settings = {"use_gpu": False, "checkpoint_dir": folder, "show_progress": False}
     config = Config(model="FwFM", dataset="ml-100k", config_dict=settings)
     dataset = create_dataset(config)
-rows = dataset.inter_feat[:4]
-rows.update(dataset.get_user_feature()[rows["user_id"]])
-rows.update(dataset.get_item_feature()[rows["item_id"]])
+train = dataset.build()[0]
+rows = train.join(train.inter_feat[:4])
 saved = FwFM(config, dataset).eval()
 loaded = FwFM(config, dataset).eval()
 print("load:", loaded.load_state_dict(saved.state_dict()))
