@@ -1,6 +1,6 @@
 """`deepspeed.init_inference(dtype=torch.bfloat16)` rounds the rotary frequencies of the model that it is given.
 
-    pip install torch==2.13.0 transformers==5.23.0
+    pip install torch==2.13.0 transformers==5.24.0
     DS_BUILD_OPS=0 pip install deepspeed==0.19.8
 
 `from_pretrained(dtype=torch.bfloat16)` keeps them in float32. Prints the frequencies of a small Llama before and
@@ -17,7 +17,7 @@ import deepspeed
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-sizes = dict(vocab_size=64, hidden_size=64, intermediate_size=64, num_hidden_layers=1)
+sizes = {"vocab_size": 64, "hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 1}
 model = LlamaForCausalLM(LlamaConfig(num_attention_heads=1, num_key_value_heads=1, **sizes))
 rotary = model.model.rotary_emb
 before = rotary.inv_freq.clone()

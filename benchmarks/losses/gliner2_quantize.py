@@ -1,6 +1,6 @@
 """`quantize()` of gliner2's boundary model rounds the rotary frequencies that its head computes with in float32.
 
-    pip install torch==2.13.0 transformers==5.23.0 gliner2==2.1.0
+    pip install torch==2.13.0 transformers==5.24.0 gliner2==2.1.0
 
 Builds the heads of a small model from config, prints the frequencies before and after, and how far the angle at
 position 1000 is off. Exits with 0 if they were rounded, with 1 if not.
@@ -8,7 +8,6 @@ position 1000 is off. Exits with 0 if they were rounded, with 1 if not.
 
 import sys
 
-import torch
 from gliner2.configuration import ExtractorConfig
 from gliner2.models.boundary.model import BoundaryExtractorModel
 from tokenizers import Tokenizer

@@ -19,7 +19,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 DistributedInterface({"name": "fsdp2"})
 torch.use_deterministic_algorithms(True, warn_only=True)
-sizes = dict(vocab_size=64, hidden_size=32, intermediate_size=64, num_hidden_layers=1)
+sizes = {"vocab_size": 64, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1}
 model = LlamaForCausalLM(LlamaConfig(num_attention_heads=2, num_key_value_heads=2, **sizes))
 model._init_mode = "init_on_rank0"
 weight = model.lm_head.weight.detach().clone()

@@ -14,10 +14,10 @@ from llmcompressor.modeling.deepseekv32.config import ModelConfig
 from llmcompressor.modeling.deepseekv32.model import DeepseekV32ForCausalLM
 
 torch.use_deterministic_algorithms(True, warn_only=True)
-ranks = dict(q_lora_rank=16, kv_lora_rank=16, qk_nope_head_dim=8, qk_rope_head_dim=8, v_head_dim=8)
-experts = dict(n_routed_experts=2, n_shared_experts=1, n_activated_experts=1, moe_intermediate_size=32)
-index = dict(index_n_heads=2, index_head_dim=16, index_topk=4)
-sizes = dict(dim=64, hidden_size=64, inter_dim=64, n_layers=1, n_heads=2, vocab_size=32)
+ranks = {"q_lora_rank": 16, "kv_lora_rank": 16, "qk_nope_head_dim": 8, "qk_rope_head_dim": 8, "v_head_dim": 8}
+experts = {"n_routed_experts": 2, "n_shared_experts": 1, "n_activated_experts": 1, "moe_intermediate_size": 32}
+index = {"index_n_heads": 2, "index_head_dim": 16, "index_topk": 4}
+sizes = {"dim": 64, "hidden_size": 64, "inter_dim": 64, "n_layers": 1, "n_heads": 2, "vocab_size": 32}
 config = ModelConfig(max_seq_len=32, max_batch_size=1, moe_inter_dim=32, **sizes, **ranks, **experts, **index)
 model = DeepseekV32ForCausalLM(config)
 before = model.model.freqs_cis[1]

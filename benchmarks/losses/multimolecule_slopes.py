@@ -1,6 +1,6 @@
 """BPfold's ALiBi slopes are uninitialised memory after `from_pretrained`.
 
-    pip install torch==2.13.0 transformers==5.23.0 multimolecule==0.2.2
+    pip install torch==2.13.0 transformers==5.24.0 multimolecule==0.2.2
 
 Loads the state dict of a small model and prints a non-persistent buffer of it before and after. Memory that nobody
 wrote is filled with NaN, so that it shows. Exits with 0 if the values are lost, with 1 if not.

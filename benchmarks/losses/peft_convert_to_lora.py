@@ -1,6 +1,6 @@
 """`convert_to_lora` drops the BatchNorm statistics of `modules_to_save`.
 
-    pip install torch==2.13.0 transformers==5.23.0 peft==0.21.2
+    pip install torch==2.13.0 transformers==5.24.0 peft==0.21.2
 
 Prints what PEFT itself saves of a trained BatchNorm, and what it writes when it converts the adapter. Exits with 0 if
 the running statistics are missing from the second, with 1 if not.

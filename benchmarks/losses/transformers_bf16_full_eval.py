@@ -1,6 +1,6 @@
 """`Trainer.evaluate()` with `bf16_full_eval` rounds the rotary frequencies, and leaves them so.
 
-    pip install torch==2.13.0 transformers==5.23.0 accelerate==1.15.0
+    pip install torch==2.13.0 transformers==5.24.0 accelerate==1.15.0
 
 Prints the rotary frequencies of a small Llama before and after one evaluation, and how far the angle at position 8191
 is off. Exits with 0 if they were rounded, with 1 if not.

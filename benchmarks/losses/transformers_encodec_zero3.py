@@ -1,6 +1,6 @@
 """A model with `torch.Tensor([True])` for a buffer cannot be built or loaded under DeepSpeed ZeRO-3.
 
-    pip install torch==2.13.0 transformers==5.23.0 accelerate==1.15.0
+    pip install torch==2.13.0 transformers==5.24.0 accelerate==1.15.0
     DS_BUILD_OPS=0 pip install deepspeed==0.19.8
 
 Prints what `EncodecModel.from_pretrained` gives without and with ZeRO-3. Under `zero.Init` the list is taken for

@@ -1,6 +1,6 @@
 """TRL's BEMA model gets averaged parameters, but the buffers of the model that training began with.
 
-    pip install torch==2.13.0 transformers==5.23.0 trl==1.16.0
+    pip install torch==2.13.0 transformers==5.24.0 trl==1.16.0
 
 Runs the callback over a few steps of a small ResNet and prints a BatchNorm mean of the trained model and of the model
 that the callback saves. Exits with 0 if the second is still at its initial value, with 1 if not.
