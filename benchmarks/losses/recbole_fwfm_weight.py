@@ -1,6 +1,7 @@
 """FwFM's field pair weights are a random plain tensor: never trained, never saved, drawn anew for every model.
 
-    pip install torch==2.13.0 numpy scipy pandas scikit-learn tqdm pyyaml colorlog colorama texttable thop psutil
+    pip install torch==2.13.0 numpy==1.26.4 pandas==2.2.3 scipy==1.13.1 scikit-learn==1.5.2
+    pip install tqdm pyyaml colorlog==4.7.2 colorama texttable tabulate tensorboard plotly psutil thop
     pip install --no-deps recbole==1.2.1
 
 Saves one model, loads it into another, and prints what both say to the same rows of RecBole's bundled ml-100k. Exits
