@@ -60,9 +60,17 @@ def is_pretrained(project: Project, found: FoundClass) -> bool:
     if any(_is_transformers_model(base) for base in project.foreign_bases(found)):
         return True
     return any(
-        member.fact.name == "PreTrainedModel" and project.module_name(member.path) == _TRANSFORMERS
+        member.fact.name == "PreTrainedModel"
+        and project.module_name(member.path) == _TRANSFORMERS
+        and _empties_buffers(project, member.path)
         for member in project.lineage(found)
     )
+
+
+def _empties_buffers(project: Project, path: str) -> bool:
+    """Whether a release of transformers is one whose loader takes new memory for non-persistent buffers."""
+    facts = project.facts(path)
+    return facts is not None and any(drop.how == "unsaved" for drop in facts.drops)
 
 
 def _is_transformers_model(base: str) -> bool:
