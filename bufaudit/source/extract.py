@@ -8,7 +8,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from bufaudit.source import registrations, restores, vocabulary
-from bufaudit.source.blocks import blocks, skeleton
+from bufaudit.source.blocks import Gate, blocks, skeleton
 from bufaudit.source.constructors import constructed_type
 from bufaudit.source.facts import ClassFact, FileFacts
 from bufaudit.source.flow import read_function
@@ -24,21 +24,26 @@ if TYPE_CHECKING:
 
     from bufaudit.source.facts import Function, RegistrationFact, RestoreFact
 
-#: Words without one of which a function does nothing to state that any rule asks about.
-_STATE_WORDS = (
-    "parameters(",
-    "buffers(",
-    "_parameters",
-    "_buffers",
-    "state_dict",
-    "setattr",
-    "register_parameter",
-    "param_shapes",
-    "load_weights",
-    "set_module_tensor",
+#: Without one of these words a function does nothing to state that any rule asks about.
+_STATE = Gate(
+    words=(
+        ".parameters(",
+        "named_parameters(",
+        "trainable_parameters(",
+        "broadcast_parameters(",
+        "._parameters",
+        "buffers(",
+        "._buffers",
+        "state_dict",
+        "setattr(",
+        "register_parameter",
+        "param_shapes",
+        "load_weights",
+        "set_module_tensor",
+    )
 )
-#: Words without one of which a top-level block gives no facts but its header.
-WORDS = tuple(dict.fromkeys((*registrations.WORDS, *_STATE_WORDS)))
+#: What the parts of a file are parsed for; all else gives no facts but the headers of its blocks.
+GATES = (registrations.GATE, restores.GATE, restores.PRETRAINED, _STATE)
 
 #: Shorter texts are parsed as they are, which finds errors of syntax where no fact comes from too.
 _WORTH_GATING = 4000
@@ -50,30 +55,42 @@ def extract(text: str, *, gated: bool = True) -> FileFacts:
 
     Only what is parsed can turn out not to be Python: of a long file, gated, that is not all.
     """
-    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    if "\r" in text:
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
     try:
         return _extract(text, gated=gated)
     except RecursionError:
         return FileFacts(unreadable=Unreadable("nesting", "the code is nested too deeply to be read"))
 
 
+def gated_source(text: str) -> str:
+    """What is parsed of a file's text, whose lines end in newlines only."""
+    return skeleton(text, blocks(text), GATES) if len(text) > _WORTH_GATING else text
+
+
 def _extract(text: str, *, gated: bool) -> FileFacts:
-    definitions = blocks(text)
-    gated = gated and len(text) > _WORTH_GATING
-    tree = parse(skeleton(text, definitions, WORDS, restores.START) if gated else text)
-    if gated and (isinstance(tree, Unreadable) or ("Buffer" in text and read_scope(tree.body).renames_buffer)):
-        tree = parse(text)
+    source = gated_source(text) if gated else text
+    tree = parse(source)
+    if source is not text and (isinstance(tree, Unreadable) or _renames_buffer(source, tree)):
+        source = text
+        tree = parse(source)
     if isinstance(tree, Unreadable):
         return FileFacts(unreadable=tree, suppressions=parse_suppressions(text))
-    return _Extraction(text).facts(tree)
+    return _Extraction(text, source).facts(tree)
+
+
+def _renames_buffer(source: str, tree: ast.Module) -> bool:
+    """Whether `nn.Buffer` has a name here that no gate knows."""
+    return "Buffer" in source and read_scope(tree.body).renames_buffer
 
 
 class _Extraction:
-    """One file's extraction."""
+    """One file's extraction; `source` is what of its text was parsed."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, source: str) -> None:
         self._text = text
-        self._lines = split_lines(text)
+        self._source = source
+        self._lines = split_lines(source)
         # The offset of each line, less the newlines before it.
         self._lengths = [0, *accumulate(map(len, self._lines))]
         self._present: dict[tuple[str, ...], tuple[str, ...]] = {}
@@ -87,6 +104,8 @@ class _Extraction:
         """All facts of the parsed file."""
         scope = read_scope(tree.body)
         self._reader = RegistrationReader(self._places, scope.buffer_names)
+        spelled = {name.rpartition(".")[2] + "(" for name in scope.buffer_names}
+        self._registering = (*registrations.GATE.words, *sorted(spelled))
         self._read_definitions(tree.body, "", nested=False)
         code = [statement for statement in tree.body if not isinstance(statement, ast.Import | ast.ImportFrom)]
         self._functions += self._module_code(code)
@@ -130,7 +149,7 @@ class _Extraction:
                     line=node.lineno,
                     bases=tuple(base for base in map(_base_name, node.bases) if base),
                     wraps_pretrained=bool(own_restores)
-                    and self._mentions(node, ("pretrained=",))
+                    and self._mentions(node, restores.PRETRAINED.words)
                     and _wraps_pretrained(node),
                 )
             )
@@ -138,7 +157,7 @@ class _Extraction:
         for child in node.body:
             match child:
                 case ast.FunctionDef() | ast.AsyncFunctionDef():
-                    if self._mentions(child, _STATE_WORDS):
+                    if self._mentions(child, _STATE.words):
                         types = _attribute_types(node) if types is None else types
                         self._functions += self._function(child, f"{name}.{child.name}", name, types)
                     self._read_nested(child, f"{name}.{child.name}")
@@ -146,21 +165,17 @@ class _Extraction:
                     self._read_class(child, f"{name}.{child.name}", nested=True)
 
     def _class_registrations(self, node: ast.ClassDef, name: str) -> list[RegistrationFact]:
-        return list(self._reader.of_class(node, name)) if self._mentions(node, self._registering_words()) else []
-
-    def _registering_words(self) -> tuple[str, ...]:
-        spelled = {name.rpartition(".")[2] + "(" for name in self._reader.buffer_names}
-        return (*registrations.WORDS, *sorted(spelled))
+        return list(self._reader.of_class(node, name)) if self._mentions(node, self._registering) else []
 
     def _class_restores(self, node: ast.ClassDef, name: str) -> list[RestoreFact]:
-        if restores.START.search(self._text, *self._extent(node)) is None:
+        if restores.START.search(self._source, *self._extent(node)) is None:
             return []
         return list(dict.fromkeys(restores_of_class(node, name, self._places)))
 
     def _read_free_function(self, node: Definition, name: str) -> None:
-        if "<locals>" not in name and self._mentions(node, _STATE_WORDS):
+        if "<locals>" not in name and self._mentions(node, _STATE.words):
             self._functions += self._function(node, name, None, {})
-        if "<locals>" not in name and self._mentions(node, self._registering_words()):
+        if "<locals>" not in name and self._mentions(node, self._registering):
             self._registrations += self._reader.of_function(node, None)
         self._read_nested(node, name)
 
@@ -177,16 +192,16 @@ class _Extraction:
 
     def _module_code(self, body: Sequence[ast.stmt]) -> tuple[Function, ...]:
         code = [node for node in body if not isinstance(node, Definition | ast.ClassDef)]
-        if not code or not any(self._mentions(node, _STATE_WORDS) for node in code):
+        if not code or not any(self._mentions(node, _STATE.words) for node in code):
             return ()
         functions = read_function(code, None, name="<module>", class_name=None, attribute_types={}, places=self._places)
         return tuple(function for function in functions if function.name == "<module>")
 
     def _mentions(self, node: ast.stmt, words: tuple[str, ...]) -> bool:
         if words not in self._present:
-            self._present[words] = tuple(word for word in words if word in self._text)
+            self._present[words] = tuple(word for word in words if word in self._source)
         start, end = self._extent(node)
-        return any(self._text.find(word, start, end) >= 0 for word in self._present[words])
+        return any(self._source.find(word, start, end) >= 0 for word in self._present[words])
 
     def _extent(self, node: ast.stmt) -> tuple[int, int]:
         """The offsets of the first line of a statement and of what follows its last."""

@@ -6,6 +6,7 @@ import ast
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
+from bufaudit.source.blocks import Gate
 from bufaudit.source.facts import RegistrationFact
 from bufaudit.source.syntax import Definition, constant_string, dotted, last_name, name_pattern, source_text
 
@@ -14,8 +15,9 @@ if TYPE_CHECKING:
 
     from bufaudit.source.syntax import Places
 
-#: Words without one of which no statement registers a buffer; aliases of `Buffer` come on top.
-WORDS = ("register_buffer", "Buffer(", "_buffers")
+#: Without one of these words no statement registers a buffer; aliases of `Buffer` come on top. Where a method other
+#: than the constructor does, the methods around it tell when it is called, and with which names.
+GATE = Gate(words=("register_buffer", "Buffer(", "._buffers"), reach="constructor")
 
 How = Literal["register_buffer", "nn.Buffer", "setattr", "_buffers"]
 

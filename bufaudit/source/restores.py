@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from bufaudit.source import vocabulary
+from bufaudit.source.blocks import Gate
 from bufaudit.source.facts import RestoreFact
 from bufaudit.source.guards import guards_of
 from bufaudit.source.syntax import Definition, constant_string, dotted, last_name, name_pattern
@@ -20,8 +21,11 @@ if TYPE_CHECKING:
 
 How = Literal["function", "in-place", "assignment", "mark"]
 
-#: The start of a method without which nothing here is an initialiser.
-START = re.compile("def (?:" + "|".join(vocabulary.INITIALISERS) + ")")
+#: The start of an initialiser.
+START = re.compile("def[ \t]+(?:" + "|".join(vocabulary.INITIALISERS) + ")")
+GATE = Gate(pattern=START, reach="method")
+#: Without this no class has another library load the weights of a part of it.
+PRETRAINED = Gate(words=("pretrained=",))
 
 
 def restores_of_class(node: ast.ClassDef, qualified_name: str, places: Places) -> Iterator[RestoreFact]:
