@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
 #: How much of a class facts depend on.
 Reach = Literal["class", "method", "constructor"]
@@ -29,17 +29,35 @@ _FUNCTION_NAME = re.compile(r"(?:async[ \t]+)?def[ \t]+(?P<name>\w+)")
 _BODY = re.compile(r"[ \t]*(?:#[^\n]*)?(?:\n[ \t]*(?:#[^\n]*)?)*?(?=\n(?P<indent> +|\t+)[^\s#\\])")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Gate:
-    """What some facts never come without: one of `words`, or a match of `pattern`.
+    """What some facts never come without, by the offsets at which a text has it.
 
-    `reach` says how much of a class those facts depend on where one of its methods holds that: on the whole
+    `reach` says how much of a class those facts depend on where one of its methods has that: on the whole
     `class`, on that `method` alone, or on the method if it is the `constructor`, and else on the class.
     """
 
-    words: tuple[str, ...] = ()
-    pattern: re.Pattern[str] | None = None
+    offsets: Callable[[str], Iterable[int]]
     reach: Reach = "class"
+
+
+def any_word(*words: str) -> Callable[[str], Iterator[int]]:
+    """Finds where a text has one of some words, in whatever order."""
+
+    def offsets(text: str) -> Iterator[int]:
+        for word in words:
+            position = text.find(word)
+            while position >= 0:
+                yield position
+                position = text.find(word, position + len(word))
+
+    return offsets
+
+
+def any_match(pattern: str) -> Callable[[str], Iterator[int]]:
+    """Finds where a text matches a pattern."""
+    compiled = re.compile(pattern)
+    return lambda text: (match.start() for match in compiled.finditer(text))
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,22 +194,11 @@ def _hits(text: str, definitions: Sequence[Block], gates: Sequence[Gate]) -> dic
     starts = [block.start for block in definitions]
     hits: dict[int, _Hits] = {}
     for gate in gates:
-        for start, end in _matches(text, gate):
-            index = bisect_right(starts, start) - 1
-            if index >= 0 and end <= definitions[index].end:
-                hits.setdefault(index, {}).setdefault(gate.reach, []).append(start)
+        for offset in gate.offsets(text):
+            index = bisect_right(starts, offset) - 1
+            if index >= 0 and offset < definitions[index].end:
+                hits.setdefault(index, {}).setdefault(gate.reach, []).append(offset)
     return hits
-
-
-def _matches(text: str, gate: Gate) -> Iterator[tuple[int, int]]:
-    for word in gate.words:
-        position = text.find(word)
-        while position >= 0:
-            yield position, position + len(word)
-            position = text.find(word, position + len(word))
-    if gate.pattern is not None:
-        for match in gate.pattern.finditer(text):
-            yield match.span()
 
 
 def _dull_methods(text: str, definition: Block, hits: _Hits) -> list[Block]:

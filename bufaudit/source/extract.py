@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ast
 import re
+from bisect import bisect_left
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from bufaudit.source import registrations, restores, vocabulary
-from bufaudit.source.blocks import Gate, blocks, skeleton
+from bufaudit.source.blocks import Gate, any_word, blocks, skeleton
 from bufaudit.source.constructors import constructed_type
 from bufaudit.source.facts import ClassFact, FileFacts
 from bufaudit.source.flow import read_function
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 #: Without one of these words a function does nothing to state that any rule asks about.
 _STATE = Gate(
-    words=(
+    any_word(
         ".parameters(",
         "named_parameters(",
         "trainable_parameters(",
@@ -42,6 +43,7 @@ _STATE = Gate(
         "set_module_tensor",
     )
 )
+_CLASS = Gate(any_word("class "))
 #: What the parts of a file are parsed for; all else gives no facts but the headers of its blocks.
 GATES = (registrations.GATE, restores.GATE, restores.PRETRAINED, _STATE)
 
@@ -93,7 +95,7 @@ class _Extraction:
         self._lines = split_lines(source)
         # The offset of each line, less the newlines before it.
         self._lengths = [0, *accumulate(map(len, self._lines))]
-        self._present: dict[tuple[str, ...], tuple[str, ...]] = {}
+        self._offsets: dict[Gate, list[int]] = {}
         self._places = Places(self._lines)
         self._classes: list[ClassFact] = []
         self._functions: list[Function] = []
@@ -104,8 +106,7 @@ class _Extraction:
         """All facts of the parsed file."""
         scope = read_scope(tree.body)
         self._reader = RegistrationReader(self._places, scope.buffer_names)
-        spelled = {name.rpartition(".")[2] + "(" for name in scope.buffer_names}
-        self._registering = (*registrations.GATE.words, *sorted(spelled))
+        self._registering = registrations.gate_of(scope.buffer_names) if scope.renames_buffer else registrations.GATE
         self._read_definitions(tree.body, "", nested=False)
         code = [statement for statement in tree.body if not isinstance(statement, ast.Import | ast.ImportFrom)]
         self._functions += self._module_code(code)
@@ -149,7 +150,7 @@ class _Extraction:
                     line=node.lineno,
                     bases=tuple(base for base in map(_base_name, node.bases) if base),
                     wraps_pretrained=bool(own_restores)
-                    and self._mentions(node, restores.PRETRAINED.words)
+                    and self._mentions(node, restores.PRETRAINED)
                     and _wraps_pretrained(node),
                 )
             )
@@ -157,7 +158,7 @@ class _Extraction:
         for child in node.body:
             match child:
                 case ast.FunctionDef() | ast.AsyncFunctionDef():
-                    if self._mentions(child, _STATE.words):
+                    if self._mentions(child, _STATE):
                         types = _attribute_types(node) if types is None else types
                         self._functions += self._function(child, f"{name}.{child.name}", name, types)
                     self._read_nested(child, f"{name}.{child.name}")
@@ -168,19 +169,19 @@ class _Extraction:
         return list(self._reader.of_class(node, name)) if self._mentions(node, self._registering) else []
 
     def _class_restores(self, node: ast.ClassDef, name: str) -> list[RestoreFact]:
-        if restores.START.search(self._source, *self._extent(node)) is None:
+        if not self._mentions(node, restores.GATE):
             return []
         return list(dict.fromkeys(restores_of_class(node, name, self._places)))
 
     def _read_free_function(self, node: Definition, name: str) -> None:
-        if "<locals>" not in name and self._mentions(node, _STATE.words):
+        if "<locals>" not in name and self._mentions(node, _STATE):
             self._functions += self._function(node, name, None, {})
         if "<locals>" not in name and self._mentions(node, self._registering):
             self._registrations += self._reader.of_function(node, None)
         self._read_nested(node, name)
 
     def _read_nested(self, node: Definition, name: str) -> None:
-        if self._mentions(node, ("class ",)):
+        if self._mentions(node, _CLASS):
             self._read_definitions(node.body, f"{name}.<locals>.", nested=True)
 
     def _function(
@@ -192,16 +193,21 @@ class _Extraction:
 
     def _module_code(self, body: Sequence[ast.stmt]) -> tuple[Function, ...]:
         code = [node for node in body if not isinstance(node, Definition | ast.ClassDef)]
-        if not code or not any(self._mentions(node, _STATE.words) for node in code):
+        if not code or not any(self._mentions(node, _STATE) for node in code):
             return ()
         functions = read_function(code, None, name="<module>", class_name=None, attribute_types={}, places=self._places)
         return tuple(function for function in functions if function.name == "<module>")
 
-    def _mentions(self, node: ast.stmt, words: tuple[str, ...]) -> bool:
-        if words not in self._present:
-            self._present[words] = tuple(word for word in words if word in self._source)
+    def _mentions(self, node: ast.stmt, gate: Gate) -> bool:
+        """Whether a statement has what a gate asks for."""
+        if gate not in self._offsets:
+            self._offsets[gate] = sorted(gate.offsets(self._source))
+        offsets = self._offsets[gate]
+        if not offsets:
+            return False
         start, end = self._extent(node)
-        return any(self._source.find(word, start, end) >= 0 for word in self._present[words])
+        index = bisect_left(offsets, start)
+        return index < len(offsets) and offsets[index] < end
 
     def _extent(self, node: ast.stmt) -> tuple[int, int]:
         """The offsets of the first line of a statement and of what follows its last."""

@@ -6,18 +6,25 @@ import ast
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
-from bufaudit.source.blocks import Gate
+from bufaudit.source.blocks import Gate, any_word
 from bufaudit.source.facts import RegistrationFact
 from bufaudit.source.syntax import Definition, constant_string, dotted, last_name, name_pattern, source_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from bufaudit.source.syntax import Places
 
-#: Without one of these words no statement registers a buffer; aliases of `Buffer` come on top. Where a method other
-#: than the constructor does, the methods around it tell when it is called, and with which names.
-GATE = Gate(words=("register_buffer", "Buffer(", "._buffers"), reach="constructor")
+#: Words without one of which no statement registers a buffer; aliases of `Buffer` come on top.
+WORDS = ("register_buffer", "Buffer(", "._buffers")
+#: Where a method other than the constructor registers, those around it tell when it is called, and with which names.
+GATE = Gate(any_word(*WORDS), reach="constructor")
+
+
+def gate_of(buffer_names: Iterable[str]) -> Gate:
+    """The gate of a file that has names of its own for `torch.nn.Buffer`."""
+    return Gate(any_word(*WORDS, *sorted({f"{last_name(name)}(" for name in buffer_names})))
+
 
 How = Literal["register_buffer", "nn.Buffer", "setattr", "_buffers"]
 

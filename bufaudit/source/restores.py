@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import ast
-import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from bufaudit.source import vocabulary
-from bufaudit.source.blocks import Gate
+from bufaudit.source.blocks import Gate, any_match, any_word
 from bufaudit.source.facts import RestoreFact
 from bufaudit.source.guards import guards_of
 from bufaudit.source.syntax import Definition, constant_string, dotted, last_name, name_pattern
@@ -21,11 +20,10 @@ if TYPE_CHECKING:
 
 How = Literal["function", "in-place", "assignment", "mark"]
 
-#: The start of an initialiser.
-START = re.compile("def[ \t]+(?:" + "|".join(vocabulary.INITIALISERS) + ")")
-GATE = Gate(pattern=START, reach="method")
-#: Without this no class has another library load the weights of a part of it.
-PRETRAINED = Gate(words=("pretrained=",))
+#: An initialiser.
+GATE = Gate(any_match("def[ \\t]+(?:" + "|".join(vocabulary.INITIALISERS) + ")"), reach="method")
+#: A part whose weights another library may load.
+PRETRAINED = Gate(any_word("pretrained="))
 
 
 def restores_of_class(node: ast.ClassDef, qualified_name: str, places: Places) -> Iterator[RestoreFact]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import itertools
-import re
 import textwrap
 import warnings
 
@@ -13,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from libraries import python_files, text_of
 
-from bufaudit.source.blocks import Block, Gate, Reach, blocks, methods, skeleton
+from bufaudit.source.blocks import Block, Gate, Reach, any_match, any_word, blocks, methods, skeleton
 
 LIBRARIES = ("transformers", "torch", "stdlib")
 
@@ -128,7 +127,7 @@ def test_skeleton_keeps_lines_names_headers_and_what_matters() -> None:
         "class Telling(Base):\n    def f(self): self.register_buffer('x', 1)\n\n"
         "async def dull(\n    a, b,\n):\n    return 1\nlast = 1\n"
     )
-    found = skeleton(text, blocks(text), (Gate(words=("register_buffer",)),))
+    found = skeleton(text, blocks(text), (Gate(any_word("register_buffer")),))
     assert found.count("\n") == text.count("\n")
     before, after = parsed(text), parsed(found)
     assert [node.lineno for node in before.body] == [node.lineno for node in after.body]
@@ -230,7 +229,7 @@ class A(B):
 )
 def test_reach_of_a_gate_says_which_methods_are_kept(reach: Reach, word_in: int, kept: str) -> None:
     text = _METHODS.format(*("word" if index == word_in else "other" for index in range(2)))
-    found = skeleton(text, blocks(text), (Gate(pattern=re.compile("w.rd"), reach=reach), Gate(words=("absent",))))
+    found = skeleton(text, blocks(text), (Gate(any_match("w.rd"), reach), Gate(any_word("absent"))))
     assert found.count("\n") == text.count("\n")
     (node,) = parsed(found).body
     assert isinstance(node, ast.ClassDef)
@@ -242,9 +241,9 @@ def test_reach_of_a_gate_says_which_methods_are_kept(reach: Reach, word_in: int,
 
 def test_gates_of_several_reaches_keep_what_any_of_them_needs() -> None:
     text = _METHODS.format("one", "two")
-    one, two = Gate(words=("one",), reach="constructor"), Gate(words=("two",), reach="method")
+    one, two = Gate(any_word("one"), reach="constructor"), Gate(any_word("two"), reach="method")
     assert "3" not in skeleton(text, blocks(text), (one, two))
-    assert skeleton(text, blocks(text), (one, two, Gate(words=("y =",)))) == text
+    assert skeleton(text, blocks(text), (one, two, Gate(any_word("y =")))) == text
 
 
 def offences(paths: list[str]) -> list[str]:
@@ -272,7 +271,7 @@ def offences(paths: list[str]) -> list[str]:
 
 def keeps_methods_with(word: str, text: str) -> bool:
     """Whether a gate for a word leaves each method that holds it as it is; what does not parse is read whole."""
-    source = skeleton(text, blocks(text), (Gate(words=(word,), reach="method"),))
+    source = skeleton(text, blocks(text), (Gate(any_word(word), reach="method"),))
     try:
         after = parsed(source)
     except SyntaxError:
