@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from bisect import bisect_left
+from functools import cached_property
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
@@ -17,13 +18,14 @@ from bufaudit.source.registrations import RegistrationReader
 from bufaudit.source.restores import restores_of_class
 from bufaudit.source.scope import read_scope
 from bufaudit.source.suppressions import parse_suppressions
-from bufaudit.source.syntax import Definition, Places, dotted
-from bufaudit.source.text import Unreadable, parse, split_lines
+from bufaudit.source.syntax import Definition, Places, dotted, walk
+from bufaudit.source.text import Unreadable, parse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from bufaudit.source.facts import Function, RegistrationFact, RestoreFact
+    from bufaudit.source.scope import Scope
 
 #: Without one of these words a function does nothing to state that any rule asks about.
 _STATE = Gate(
@@ -72,31 +74,30 @@ def gated_source(text: str) -> str:
 
 def _extract(text: str, *, gated: bool) -> FileFacts:
     source = gated_source(text) if gated else text
+    gated = source is not text
     tree = parse(source)
-    if source is not text and (isinstance(tree, Unreadable) or _renames_buffer(source, tree)):
-        source = text
-        tree = parse(source)
     if isinstance(tree, Unreadable):
-        return FileFacts(unreadable=tree, suppressions=parse_suppressions(text))
-    return _Extraction(text, source).facts(tree)
-
-
-def _renames_buffer(source: str, tree: ast.Module) -> bool:
-    """Whether `nn.Buffer` has a name here that no gate knows."""
-    return "Buffer" in source and read_scope(tree.body).renames_buffer
+        return (
+            _extract(text, gated=False) if gated else FileFacts(unreadable=tree, suppressions=parse_suppressions(text))
+        )
+    scope = read_scope(tree.body)
+    if gated and scope.renames_buffer:
+        # No gate knows such a name.
+        return _extract(text, gated=False)
+    return _Extraction(text, source, scope).facts(tree)
 
 
 class _Extraction:
     """One file's extraction; `source` is what of its text was parsed."""
 
-    def __init__(self, text: str, source: str) -> None:
+    def __init__(self, text: str, source: str, scope: Scope) -> None:
         self._text = text
         self._source = source
-        self._lines = split_lines(source)
-        # The offset of each line, less the newlines before it.
-        self._lengths = [0, *accumulate(map(len, self._lines))]
+        self._scope = scope
         self._offsets: dict[Gate, list[int]] = {}
-        self._places = Places(self._lines)
+        self._places = Places(source)
+        self._reader = RegistrationReader(self._places, scope.buffer_names)
+        self._registering = registrations.gate_of(scope.buffer_names) if scope.renames_buffer else registrations.GATE
         self._classes: list[ClassFact] = []
         self._functions: list[Function] = []
         self._registrations: list[RegistrationFact] = []
@@ -104,17 +105,14 @@ class _Extraction:
 
     def facts(self, tree: ast.Module) -> FileFacts:
         """All facts of the parsed file."""
-        scope = read_scope(tree.body)
-        self._reader = RegistrationReader(self._places, scope.buffer_names)
-        self._registering = registrations.gate_of(scope.buffer_names) if scope.renames_buffer else registrations.GATE
         self._read_definitions(tree.body, "", nested=False)
         code = [statement for statement in tree.body if not isinstance(statement, ast.Import | ast.ImportFrom)]
         self._functions += self._module_code(code)
         generated = _GENERATED.search(self._text, 0, 3000)
         return FileFacts(
-            imports=scope.imports,
-            star_imports=scope.stars,
-            aliases=scope.aliases,
+            imports=self._scope.imports,
+            star_imports=self._scope.stars,
+            aliases=self._scope.aliases,
             classes=tuple(self._classes),
             functions=tuple(self._functions),
             registrations=tuple(self._registrations),
@@ -211,8 +209,11 @@ class _Extraction:
 
     def _extent(self, node: ast.stmt) -> tuple[int, int]:
         """The offsets of the first line of a statement and of what follows its last."""
-        first, last = node.lineno - 1, node.end_lineno or node.lineno
-        return self._lengths[first] + first, self._lengths[last] + last
+        return self._line_starts[node.lineno - 1], self._line_starts[node.end_lineno or node.lineno]
+
+    @cached_property
+    def _line_starts(self) -> list[int]:
+        return [0, *accumulate(len(line) + 1 for line in self._source.split("\n"))]
 
     def _words(self) -> frozenset[str]:
         """What the whole file says that it knows of, asked only where something happens to state."""
@@ -241,7 +242,7 @@ def _wraps_pretrained(node: ast.ClassDef) -> bool:
         for target in statement.targets
         if isinstance(target, ast.Name) and any(_is_false(argument) for argument in statement.value.args)
     }
-    for child in ast.walk(node):
+    for child in walk(node):
         if isinstance(child, ast.keyword) and child.arg == "pretrained" and not _is_false(child.value):
             return dotted(child.value) not in off_by_default
     return False

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from bufaudit.source.blocks import Gate, any_word
 from bufaudit.source.facts import RegistrationFact
-from bufaudit.source.syntax import Definition, constant_string, dotted, last_name, name_pattern, source_text
+from bufaudit.source.syntax import Definition, constant_string, dotted, last_name, name_pattern, source_text, walk
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -327,7 +327,7 @@ def _reached_from_init(methods: Sequence[Definition]) -> frozenset[str]:
     calls = {
         method.name: {
             node.func.attr
-            for node in ast.walk(method)
+            for node in walk(method)
             if isinstance(node, ast.Call)
             and isinstance(node.func, ast.Attribute)
             and isinstance(node.func.value, ast.Name)
@@ -356,7 +356,7 @@ def _named_by_callers(
     names = _naming_variables(method)
     given = []
     for caller in methods:
-        for node in ast.walk(caller):
+        for node in walk(caller):
             if isinstance(node, ast.Call) and dotted(node.func) == f"self.{method.name}":
                 arguments = dict(zip(parameters, node.args, strict=False))
                 arguments |= {keyword.arg: keyword.value for keyword in node.keywords if keyword.arg}
@@ -372,7 +372,7 @@ def _named_by_callers(
 def _naming_variables(method: Definition) -> frozenset[str]:
     """The variables by whose values a method names what it registers."""
     found = set()
-    for node in ast.walk(method):
+    for node in walk(method):
         match node:
             case ast.Call(func=ast.Attribute(attr="register_buffer")) if node.args or node.keywords:
                 name = node.args[0] if node.args else _keyword(node, "name")

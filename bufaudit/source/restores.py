@@ -10,7 +10,7 @@ from bufaudit.source import vocabulary
 from bufaudit.source.blocks import Gate, any_match, any_word
 from bufaudit.source.facts import RestoreFact
 from bufaudit.source.guards import guards_of
-from bufaudit.source.syntax import Definition, constant_string, dotted, last_name, name_pattern
+from bufaudit.source.syntax import Definition, constant_string, dotted, last_name, name_pattern, walk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -91,7 +91,7 @@ def _written(statement: ast.stmt) -> Iterator[tuple[How, ast.expr]]:
                 yield _how(target, statement.value), target
         case ast.AugAssign(target=target):
             yield "in-place", target
-    for node in ast.walk(statement):
+    for node in walk(statement):
         if not isinstance(node, ast.Call):
             continue
         called = last_name(dotted(node.func))
@@ -116,7 +116,7 @@ def _how(target: ast.expr, value: ast.expr) -> How:
 def _flags_read(method: Definition) -> frozenset[str]:
     """The attribute paths below a variable that a method asks for with `getattr` or reads."""
     found = set()
-    for node in ast.walk(method):
+    for node in walk(method):
         match node:
             case ast.Call(func=ast.Name(id="getattr" | "hasattr"), args=[owner, ast.Constant(value=str(flag)), *_]):
                 path = _attribute(owner)
@@ -168,7 +168,7 @@ def _attribute(node: ast.expr) -> tuple[str, str] | None:
 def _classes_asked(test: ast.expr) -> dict[str, list[str]]:
     """By variable: the classes that a condition asks it to be."""
     asked: dict[str, list[str]] = {}
-    for node in ast.walk(test):
+    for node in walk(test):
         match node:
             case ast.Call(func=ast.Name(id="isinstance"), args=[ast.Name(id=variable), classes]):
                 names = [name for name in map(dotted, _alternatives(classes)) if name]
@@ -195,4 +195,4 @@ def _alternatives(classes: ast.expr) -> list[ast.expr]:
 
 
 def _names(node: ast.expr) -> list[str]:
-    return [child.id for child in ast.walk(node) if isinstance(child, ast.Name) and child.id != "type"]
+    return [child.id for child in walk(node) if isinstance(child, ast.Name) and child.id != "type"]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ast
 import re
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from bufaudit.source.facts import Place
+from bufaudit.source.text import split_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
 Definition = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -50,9 +52,25 @@ def source_text(node: ast.AST | None) -> str:
     return text if len(text) <= _LONGEST_TEXT else text[: _LONGEST_TEXT - 1] + "…"
 
 
+def walk(node: ast.AST) -> Iterator[ast.AST]:
+    """A node and all below it, outer ones first, as `ast.walk` gives them but for contexts, which nobody asks about."""
+    level = [node]
+    while level:
+        yield from level
+        below: list[ast.AST] = []
+        for parent in level:
+            for name in parent._fields:
+                value = getattr(parent, name, None)
+                if isinstance(value, list):
+                    below += [child for child in value if isinstance(child, ast.AST)]
+                elif isinstance(value, ast.AST) and name != "ctx":
+                    below.append(value)
+        level = below
+
+
 def identifiers(node: ast.AST) -> Iterator[str]:
     """Every name, attribute, keyword and string below a node."""
-    for child in ast.walk(node):
+    for child in walk(node):
         match child:
             case ast.Name():
                 yield child.id
@@ -105,8 +123,8 @@ def branches_of_test(test: ast.AST) -> Iterator[ast.AST]:
 class Places:
     """Makes places from nodes of one file, whose byte offsets become columns in characters."""
 
-    def __init__(self, lines: Sequence[str]) -> None:
-        self._lines = lines
+    def __init__(self, text: str) -> None:
+        self._text = text
 
     def of(self, node: ast.expr | ast.stmt, statement: ast.stmt) -> Place:
         """The place of `node` within `statement`."""
@@ -123,6 +141,10 @@ class Places:
             first_line=min(statement.lineno, node.lineno),
             last_line=max(last, node.lineno),
         )
+
+    @cached_property
+    def _lines(self) -> list[str]:
+        return split_lines(self._text)
 
     def _column(self, line: int, offset: int) -> int:
         text = self._lines[line - 1] if line <= len(self._lines) else ""
