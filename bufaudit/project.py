@@ -7,13 +7,13 @@ other files a run happens to name.
 from __future__ import annotations
 
 import os
-import re
 import sys
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from bufaudit import torch_state
+from bufaudit.patterns import lazy_pattern
 from bufaudit.source.parts import Parts
 from bufaudit.source.syntax import last_name
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from bufaudit.source.facts import ClassFact, FileFacts, RegistrationFact
 
 #: Expressions whose value is the same each time: tables, masks, literals.
-_CONSTANT = re.compile(
+_CONSTANT = lazy_pattern(
     r"(ones|zeros|full|empty)\((\(\)|\[\]|0\b)|load_file|\.load\(|arange|linspace|logspace|tril|triu|\beye\b|meshgrid|"
     r"cartesian|hann_window|hamming|sin\(|cos\(|\*\*|"
     r"(torch\.)?(tensor|as_tensor|Tensor|LongTensor|FloatTensor|IntTensor)\(|from_numpy|np\.|numpy|math\."

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from bufaudit.checks.context import Problem, confidence_of, registered_here, what_is_lost
+from bufaudit.patterns import lazy_pattern
 from bufaudit.source import vocabulary
 
 if TYPE_CHECKING:
@@ -14,14 +15,14 @@ if TYPE_CHECKING:
     from bufaudit.checks.context import FunctionView, Subject
     from bufaudit.source.facts import Place, Walk
 
-_AVERAGE_NAME = re.compile(
+_AVERAGE_NAME = lazy_pattern(
     r"(^|[_.])ema|ema($|[_.])|EMA|[Pp]olyak|[Aa]verag|[Tt]arget|[Mm]omentum|[Tt]eacher|shadow|swa($|_)|SWA|running_model|"
     r"[Ss]oft_?[Uu]pdate|fed",
 )
 #: Where two models are built, one starts as the other: their buffers are as fresh.
-_BUILDING = re.compile(r"^__init__$|^_?(init|build|setup|configure|create|make)(_|$)")
-_BUFFER_NAME = re.compile(r"buffer", re.IGNORECASE)
-_OTHER_PURPOSE = re.compile(
+_BUILDING = lazy_pattern(r"^__init__$|^_?(init|build|setup|configure|create|make)(_|$)")
+_BUFFER_NAME = lazy_pattern(r"buffer", re.IGNORECASE)
+_OTHER_PURPOSE = lazy_pattern(
     r"test|check|assert|compare|equal|distance|diff|grad|penalty|regulari|loss|meta_?(update|learn)|maml|inner",
     re.IGNORECASE,
 )

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from bufaudit.checks.context import PARTIAL, Problem, confidence_of, registered_here, what_is_lost
+from bufaudit.patterns import lazy_pattern
 from bufaudit.source.syntax import last_name
 
 if TYPE_CHECKING:
@@ -15,12 +16,12 @@ if TYPE_CHECKING:
     from bufaudit.results import Confidence
     from bufaudit.source.facts import Effect
 
-_MOVING = re.compile(
+_MOVING = lazy_pattern(
     r"(off|on|up|re)_?load|to_(cpu|gpu|cuda|device|meta|disk|host)|(^|_)move|evict|swap_(in|out)|release|unload|sleep|wake|"
     r"park|stash|load_\w*to_|(^|_)(cpu|cuda)(_|$)",
     re.IGNORECASE,
 )
-_NOT_STATE = re.compile(r"optim|grad", re.IGNORECASE)
+_NOT_STATE = lazy_pattern(r"optim|grad", re.IGNORECASE)
 
 
 def check(subject: Subject) -> Iterator[Problem]:

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
+from bufaudit.patterns import lazy_pattern
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
@@ -21,12 +23,12 @@ if TYPE_CHECKING:
 Reach = Literal["class", "method", "constructor"]
 
 _TRIPLE_QUOTES = ('"' * 3, "'" * 3)
-_DEFINITION = re.compile(r"(?:async[ \t]+)?def[ \t]|class[ \t]")
-_CLASS_HEADER = re.compile(r"class[ \t]+\w+[ \t]*(?:\((?:[\w., \t\n]|=)*\))?[ \t]*:")
-_FUNCTION_NAME = re.compile(r"(?:async[ \t]+)?def[ \t]+(?P<name>\w+)")
+_DEFINITION = lazy_pattern(r"(?:async[ \t]+)?def[ \t]|class[ \t]")
+_CLASS_HEADER = lazy_pattern(r"class[ \t]+\w+[ \t]*(?:\((?:[\w., \t\n]|=)*\))?[ \t]*:")
+_FUNCTION_NAME = lazy_pattern(r"(?:async[ \t]+)?def[ \t]+(?P<name>\w+)")
 #: What comes between a class's header and the first line of its body, up to the indentation of that line, which is
 #: of one kind of character: two indentations of one depth then read the same.
-_BODY = re.compile(r"[ \t]*(?:#[^\n]*)?(?:\n[ \t]*(?:#[^\n]*)?)*?(?=\n(?P<indent> +|\t+)[^\s#\\])")
+_BODY = lazy_pattern(r"[ \t]*(?:#[^\n]*)?(?:\n[ \t]*(?:#[^\n]*)?)*?(?=\n(?P<indent> +|\t+)[^\s#\\])")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import ast
-import re
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from bufaudit.patterns import lazy_pattern
 from bufaudit.source.facts import Place
 from bufaudit.source.text import split_lines
 
@@ -18,8 +18,8 @@ Definition = ast.FunctionDef | ast.AsyncFunctionDef
 #: Longer source texts are cut; they are for reading and for comparing with names.
 _LONGEST_TEXT = 200
 #: What `%` and `str.format` replace.
-_DIRECTIVE = re.compile(r"%(?:\(\w*\))?[-+ #0-9.*]*[a-zA-Z]")
-_FIELD = re.compile(r"\{[^{}]*\}")
+_DIRECTIVE = lazy_pattern(r"%(?:\(\w*\))?[-+ #0-9.*]*[a-zA-Z]")
+_FIELD = lazy_pattern(r"\{[^{}]*\}")
 
 
 def dotted(node: ast.AST) -> str:
