@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from bufaudit import torch_state
-from bufaudit.project import same_name
+from bufaudit.restoring import Restorers
 from bufaudit.results import Registration
 from bufaudit.source.syntax import last_name
 
@@ -16,23 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from bufaudit.project import FoundClass, Project
+    from bufaudit.restoring import ClassKey
     from bufaudit.source.facts import ClassFact, FileFacts, RegistrationFact, RestoreFact
-
-ClassKey = tuple[str, str]
-
-_TRANSFORMERS_BASE = "transformers.PreTrainedModel._init_weights"
-
-
-def restores_by_class(paths: Iterable[str], project: Project) -> dict[ClassKey, list[RestoreFact]]:
-    """What the initialisers in some files write, by the class of another file or their own that they ask for."""
-    found: defaultdict[ClassKey, list[RestoreFact]] = defaultdict(list)
-    for path in paths:
-        facts = project.facts(path)
-        for restore in facts.restores if facts else ():
-            asked = project.find_class(path, restore.target) if restore.target and restore.target[0] != "*" else None
-            if asked is not None:
-                found[asked.key].append(restore)
-    return dict(found)
 
 
 def registrations_of(
@@ -131,64 +114,7 @@ class _FileReader:
                 )
 
     def _restorer(self, found: FoundClass, name: str) -> str | None:
-        """The initialiser that writes a buffer of a class again, own ones first, then those that ask for the class."""
-        lineage = list(self.project.lineage(found))
-        names = {last_name(member.fact.name) for member in lineage}
-        for member in lineage:
-            for restore in self._restores(member.path):
-                owner = restore.initialiser.rpartition(".")[0]
-                if restore.target is None and owner == member.fact.name and _writes(restore, name):
-                    return restore.initialiser
-        for path in dict.fromkeys((found.path, *(member.path for member in lineage))):
-            for restore in self._restores(path):
-                if restore.target is not None and _asks_for(restore.target, names) and _writes(restore, name):
-                    return restore.initialiser
-        for member in lineage:
-            for restore in self.askers.get(member.key, ()):
-                if _writes(restore, name):
-                    return restore.initialiser
-        return self._restored_by_transformers(found, names, name)
-
-    def _restores(self, path: str) -> Iterable[RestoreFact]:
-        facts = self.project.facts(path)
-        return facts.restores if facts else ()
-
-    def _restored_by_transformers(self, found: FoundClass, names: set[str], name: str) -> str | None:
-        """What transformers' base class computes again whatever the model: rotary frequencies, running statistics."""
-        if not self._is_transformers(found.path):
-            return None
-        own = {r.fact.name for member in self.project.lineage(found) for r in self.project.registrations(member)}
-        rotary = any("RotaryEmbedding" in each for each in names) and any("original_inv_freq" in each for each in own)
-        if rotary and name.endswith("inv_freq"):
-            return _TRANSFORMERS_BASE
-        statistics = {buffer.name for buffer in torch_state.BUFFERS["BatchNorm2d"]}
-        bases = {last_name(base) for base in self.project.foreign_bases(found)}
-        if name in statistics and bases & torch_state.STATEFUL:
-            return _TRANSFORMERS_BASE
-        return None
-
-    def _is_transformers(self, path: str) -> bool:
-        """Whether a file's models are transformers' kind: one of its classes has PreTrainedModel above it."""
-        facts = self.project.facts(path)
-        return facts is not None and any(
-            "PreTrainedModel" in target
-            for target in (
-                *(binding.target for binding in facts.imports),
-                *(base for fact in facts.classes for base in fact.bases),
-            )
-        )
-
-
-def _asks_for(target: str, names: set[str]) -> bool:
-    if target == "*":
-        return True
-    if target.startswith("*"):
-        return any(fnmatchcase(name, target) for name in names)
-    return last_name(target) in names
-
-
-def _writes(restore: RestoreFact, name: str) -> bool:
-    return restore.how != "mark" and same_name(last_name(restore.attribute), name)
+        return Restorers(self.project).initialiser(found, name, self.askers)
 
 
 def in_order(registrations: Iterable[Registration]) -> tuple[Registration, ...]:

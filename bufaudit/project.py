@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from bufaudit import torch_state
 from bufaudit.patterns import lazy_pattern
+from bufaudit.source.package import PackageText, top_folder
 from bufaudit.source.parts import Parts
 from bufaudit.source.syntax import last_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from bufaudit.source.facts import ClassFact, FileFacts, RegistrationFact
+    from bufaudit.source.facts import ClassFact, FileFacts, MethodFact, RegistrationFact
+    from bufaudit.source.mentions import Mentions
 
 #: Expressions whose value is the same each time: tables, masks, literals.
 _CONSTANT = lazy_pattern(
@@ -28,6 +30,8 @@ _CONSTANT = lazy_pattern(
     r"cartesian|hann_window|hamming|sin\(|cos\(|\*\*|"
     r"(torch\.)?(tensor|as_tensor|Tensor|LongTensor|FloatTensor|IntTensor)\(|from_numpy|np\.|numpy|math\."
 )
+#: A marker of device or dtype, or memory that construction does not write either.
+_EMPTY = lazy_pattern(r"(torch\.)?(empty\(|(tensor|zeros|Tensor)\((0\b|\[\]|\(0,\)|\)))")
 _DEEPEST_RESOLUTION = 12
 _LARGEST_TREE = 400
 
@@ -81,28 +85,43 @@ class Project:
     """The index over the files of a project, filled as it is asked.
 
     `load` gives the facts of a file by its path, None where there is no such file, `load_parts` the parts of its
-    classes by their names; `roots` are the folders that absolute imports may start from.
+    classes by their names, `load_mentions` what its definitions make things of; `roots` are the folders that absolute
+    imports may start from.
     """
 
     def __init__(
         self,
         load: Callable[[str], FileFacts | None],
         load_parts: Callable[[str], Mapping[str, Parts]],
+        load_mentions: Callable[[str], Mentions],
         roots: tuple[str, ...],
     ) -> None:
         self._load = load
         self._load_parts = load_parts
+        self._load_mentions = load_mentions
         self._roots = roots
         self._facts: dict[str, FileFacts | None] = {}
         self._parts: dict[str, Mapping[str, Parts]] = {}
+        self._mentions: dict[str, Mentions] = {}
+        self._packages: dict[str, PackageText] = {}
         self._modules: dict[tuple[str, str], str | None] = {}
+        self._names: dict[tuple[str, str, bool], FoundClass | str | None] = {}
         self._reaches: dict[tuple[str, str], Reach] = {}
+        self._computed: dict[tuple[str, str], Reach] = {}
 
     def facts(self, path: str) -> FileFacts | None:
         """The facts of a file."""
         if path not in self._facts:
             self._facts[path] = self._load(path)
         return self._facts[path]
+
+    def is_transformers(self, path: str) -> bool:
+        """Whether a file's models are transformers' kind: one of its classes has PreTrainedModel above it."""
+        facts = self.facts(path)
+        if facts is None:
+            return False
+        bases = (base for fact in facts.classes for base in fact.bases)
+        return any("PreTrainedModel" in name for name in (*(binding.target for binding in facts.imports), *bases))
 
     def module_name(self, path: str) -> str:
         """The dotted name under which a file is imported, as its packages' `__init__.py` files have it."""
@@ -161,16 +180,71 @@ class Project:
             if fact.class_name == found.fact.name and fact.receiver == "self":
                 yield FoundRegistration(found.path, fact)
 
+    def methods(self, found: FoundClass) -> Iterator[MethodFact]:
+        """What is known of a class's own methods."""
+        facts = self.facts(found.path)
+        for fact in facts.methods if facts else ():
+            if fact.class_name == found.fact.name:
+                yield fact
+
+    def mentions(self, path: str) -> Mentions:
+        """What the definitions of a file make things of."""
+        if path not in self._mentions:
+            self._mentions[path] = self._load_mentions(path)
+        return self._mentions[path]
+
+    def files_with(self, word: str, near: str) -> tuple[str, ...]:
+        """The files of the package around a file in which a word occurs."""
+        folder = top_folder(near)
+        if folder not in self._packages:
+            self._packages[folder] = PackageText(folder)
+        return self._packages[folder].files_with(word)
+
+    def source_of(self, path: str, name: str) -> tuple[str, str] | None:
+        """The file that defines what `name` stands for in a file, class or not, and its name there."""
+        return self._source_of(path, name, _DEEPEST_RESOLUTION)
+
+    def _source_of(self, path: str, name: str, depth: int) -> tuple[str, str] | None:
+        facts = self.facts(path)
+        if facts is None or depth == 0:
+            return None
+        for binding in facts.imports:
+            if binding.name == name:
+                module, _, rest = binding.target.rpartition(".")
+                prefix = binding.target[: len(binding.target) - len(binding.target.lstrip("."))]
+                source = self._module_path(path, module if module.strip(".") else prefix)
+                return self._source_of(source, rest, depth - 1) if source and source != path else None
+        if any(mention.name == name for mention in self.mentions(path).definitions):
+            return path, name
+        sources = (self._module_path(path, star) for star in facts.star_imports)
+        found = (self._source_of(source, name, depth - 1) for source in sources if source and source != path)
+        return next((each for each in found if each is not None), None)
+
+    def imports_module(self, path: str, module: str) -> bool:
+        """Whether a file imports another one as a module."""
+        facts = self.facts(path)
+        return facts is not None and any(self._module_path(path, each.target) == module for each in facts.imports)
+
     def reach(self, path: str, name: str) -> Reach:
         """What the module tree of the class that `name` stands for can hold."""
         found = self.find_class(path, name)
         if found is None:
             return self._foreign_reach(self.origin(path, name))
         if found.key not in self._reaches:
-            self._reaches[found.key] = self._walk_tree(found)
+            self._reaches[found.key] = self._walk_tree(found, _holds_state)
         return self._reaches[found.key]
 
-    def _walk_tree(self, root: FoundClass) -> Reach:
+    def unsaved(self, path: str, name: str) -> Reach:
+        """The non-persistent buffers that the module tree of a class can hold: those that no state dict brings back."""
+        found = self.find_class(path, name)
+        if found is None:
+            known = last_name(self.origin(path, name)) in torch_state.LAYERS | torch_state.BUFFERS.keys()
+            return Reach((), (), complete=known)
+        if found.key not in self._computed:
+            self._computed[found.key] = replace(self._walk_tree(found, _is_unsaved), stateful_layers=())
+        return self._computed[found.key]
+
+    def _walk_tree(self, root: FoundClass, holds: Callable[[RegistrationFact], bool]) -> Reach:
         registrations: list[FoundRegistration] = []
         layers: list[str] = []
         complete = True
@@ -179,13 +253,12 @@ class Project:
         pending = [root]
         while pending:
             current = pending.pop(0)
-            registrations += [found for found in self.registrations(current) if _holds_state(found.fact)]
+            registrations += [found for found in self.registrations(current) if holds(found.fact)]
             parts = self._parts_of(current)
             complete = complete and not parts.open
             bases = [self.base(current, name) for name in current.fact.bases]
-            named = [name for name in parts.children if self._is_bound(current.path, name)]
-            children = [self._resolved(current.path, name) for name in named]
-            builds = builds or any(child != root and self._is_module(child) for child in children)
+            children = self._children(current)
+            builds = builds or any(child != root and self.is_module(child) for child in children)
             for part in (*bases, *children):
                 if isinstance(part, str):
                     foreign = self._foreign_reach(part, is_base=part in bases)
@@ -199,6 +272,28 @@ class Project:
                 break
         return Reach(tuple(registrations), tuple(dict.fromkeys(layers)), complete, builds)
 
+    def tree(self, path: str, name: str) -> Iterator[FoundClass | str]:
+        """The classes of the module tree of the class that `name` stands for, those outside the project by name.
+
+        Base classes that are known to register nothing are left out.
+        """
+        root = self._resolved(path, name)
+        seen: set[FoundClass | str] = {root}
+        pending = [root]
+        while pending and len(seen) <= _LARGEST_TREE:
+            current = pending.pop(0)
+            yield current
+            if isinstance(current, FoundClass):
+                bases = (base for base in current.fact.bases if last_name(base) not in torch_state.PLAIN_BASES)
+                parts = (*(self.base(current, base) for base in bases), *self._children(current))
+                new = [part for part in dict.fromkeys(parts) if part not in seen]
+                seen.update(new)
+                pending += new
+
+    def _children(self, found: FoundClass) -> list[FoundClass | str]:
+        named = [name for name in self._parts_of(found).children if self._is_bound(found.path, name)]
+        return [self._resolved(found.path, name) for name in named]
+
     def _parts_of(self, found: FoundClass) -> Parts:
         if found.path not in self._parts:
             self._parts[found.path] = self._load_parts(found.path)
@@ -210,7 +305,7 @@ class Project:
         head, dot, _ = name.partition(".")
         return not dot or (facts is not None and any(head == each.name for each in (*facts.imports, *facts.aliases)))
 
-    def _is_module(self, part: FoundClass | str) -> bool:
+    def is_module(self, part: FoundClass | str) -> bool:
         """Whether a class, of the project or not, is one of layers."""
         names = (part,) if isinstance(part, str) else self.foreign_bases(part)
         return any(name.startswith(("torch.nn.", "nn.")) or last_name(name) in torch_state.LAYERS for name in names)
@@ -229,6 +324,14 @@ class Project:
         return Reach((), (), complete=known or harmless)
 
     def _resolve(self, path: str, name: str, depth: int, *, own: bool = True) -> FoundClass | str | None:
+        key = path, name, own
+        if key not in self._names and depth:
+            # What is being resolved stands for nothing yet: modules may import each other in a circle.
+            self._names[key] = None
+            self._names[key] = self._looked_up(path, name, depth, own=own)
+        return self._names.get(key)
+
+    def _looked_up(self, path: str, name: str, depth: int, *, own: bool) -> FoundClass | str | None:
         facts = self.facts(path)
         if facts is None or depth == 0:
             return None
@@ -307,7 +410,17 @@ class Project:
 
 def _holds_state(fact: RegistrationFact) -> bool:
     """Whether a buffer is saved and holds more than a constant that every construction computes alike."""
-    return fact.persistent is not False and not _CONSTANT.search(fact.made_from)
+    return fact.persistent is not False and not is_constant(fact.made_from)
+
+
+def is_constant(made_from: str) -> bool:
+    """Whether an expression gives the same value each time, by its text."""
+    return _CONSTANT.search(made_from) is not None
+
+
+def _is_unsaved(fact: RegistrationFact) -> bool:
+    """Whether a buffer is not saved and yet holds something."""
+    return fact.persistent is False and fact.made_from != "None" and not _EMPTY.match(fact.made_from)
 
 
 def same_name(one: str, other: str) -> bool:

@@ -14,6 +14,7 @@ from bufaudit.checks.context import Note, Problem, Subject
 from bufaudit.errors import BufauditError
 from bufaudit.findings import UNREADABLE, Presenter, source_lines
 from bufaudit.project import Project
+from bufaudit.restoring import restores_by_class
 from bufaudit.results import CONFIDENCES, InventoryResult, ScanResult
 from bufaudit.selection import ignored_for, selected_codes
 from bufaudit.silencing import silence
@@ -81,7 +82,7 @@ class Session:
         cached = settings.cache and (settings.cache_dir is not None or not cache_dir.is_symlink())
         self._store = FactsStore(FactsCache(cache_dir, build_id()) if cached else None)
         roots = tuple(os.path.normpath(os.path.join(root, folder)) for folder in settings.src)
-        self._project = Project(self._store.load, self._store.parts, roots)
+        self._project = Project(self._store.load, self._store.parts, self._store.mentions, roots)
 
     def scan(self, request: Request, progress: Progress | None) -> ScanResult:
         """Look for dropped state; see `api.scan`."""
@@ -117,7 +118,7 @@ class Session:
         self._store.read_all(dict.fromkeys(files, False), self._jobs(), progress)
         found: list[Registration] = []
         warnings = list(discovery.warnings)
-        askers = inventorying.restores_by_class(files, self._project)
+        askers = restores_by_class(files, self._project)
         for path in files:
             facts = self._store.load(path)
             if facts is None:

@@ -59,4 +59,4 @@ def project_of(folder: Path, files: dict[str, str]) -> Sources:
     """Files written to a folder, and the index over them."""
     write(folder, files)
     store = FactsStore()
-    return Sources(folder, Project(store.load, store.parts, (str(folder), str(folder / "src"))))
+    return Sources(folder, Project(store.load, store.parts, store.mentions, (str(folder), str(folder / "src"))))

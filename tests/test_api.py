@@ -36,7 +36,7 @@ from torch import nn
 class Clip(nn.Module):
     def __init__(self):
         super().__init__()
-        self.bound = nn.Buffer(one)
+        self.bound = nn.Buffer(torch.zeros(2))
 """
 PLAIN = """\
 from torch import nn
@@ -305,7 +305,7 @@ class TestInventory:
         own, inherited = result.registrations
         assert isinstance(own, bufaudit.Registration)
         assert (own.path, own.line, own.module, own.class_name, own.name) == ("layers.py", 7, "layers", "Clip", "bound")
-        assert (own.persistent, own.how, own.value, own.inherited_from) == (True, "nn.Buffer", "one", None)
+        assert (own.persistent, own.how, own.value, own.inherited_from) == (True, "nn.Buffer", "torch.zeros(2)", None)
         assert (inherited.class_name, inherited.module, inherited.inherited_from) == ("Tight", "tight", "layers.Clip")
 
     def test_one_file_has_what_it_has_in_the_whole(self, project: Path) -> None:

@@ -42,6 +42,8 @@ FORBIDDEN = {
         "cli",
     ),
     "project": ("checks", "fixes", "report", "session", "silencing", "findings", "inventorying", "api", "cli"),
+    "users": ("checks", "fixes", "report", "session", "silencing", "findings", "inventorying", "api", "cli"),
+    "restoring": ("checks", "fixes", "report", "session", "silencing", "findings", "inventorying", "api", "cli"),
     "checks": ("fixes", "report", "session", "silencing", "findings", "inventorying", "api", "cli"),
     "inventorying": ("checks", "fixes", "report", "session", "api", "cli"),
     "silencing": ("fixes", "report", "session", "api", "cli"),

@@ -21,21 +21,16 @@ def edit(path: Path, old: str, new: str) -> None:
 
 def test_example_rule_reports_what_its_page_marks(tmp_path: Path) -> None:
     page = re.search(r"^````markdown\n(.*?)^````$", GUIDE, re.MULTILINE | re.DOTALL)
-    check = re.search(r'^```python\n("""Buffers as.*?)^```$', GUIDE, re.MULTILINE | re.DOTALL)
+    check = re.search(r'^```python\n("""What buffers.*?)^```$', GUIDE, re.MULTILINE | re.DOTALL)
     assert page is not None
     assert check is not None
     for folder in ("bufaudit", "rules"):
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / "rules" / "BUF999.md").write_text(page[1], "utf-8")
-    (tmp_path / "bufaudit" / "checks" / "registration.py").write_text(check[1], "utf-8")
+    (tmp_path / "bufaudit" / "checks" / "naming.py").write_text(check[1], "utf-8")
     families = tmp_path / "bufaudit" / "checks" / "__init__.py"
-    edit(families, "    load.check,\n", "    load.check,\n    registration.check,\n")
-    edit(families, "import average,", "import registration, average,")
-    edit(
-        tmp_path / "bufaudit" / "source" / "reading.py",
-        "(facts.functions or ",
-        "(facts.functions or facts.registrations or ",
-    )
+    edit(families, "    load.check,\n", "    load.check,\n    naming.check,\n")
+    edit(families, "    attribute,\n", "    attribute,\n    naming,\n")
     examples = re.findall(r"^```python\n(.*?)^```$", page[1], re.MULTILINE | re.DOTALL)
     user = tmp_path / "user.py"
     user.write_text("import torch\nfrom torch import nn\n\n" + "\n".join(examples), "utf-8")
@@ -61,4 +56,4 @@ def test_layout_names_every_module_and_no_other() -> None:
 
 def test_every_script_and_file_that_is_named_exists() -> None:
     for name in re.findall(r"`((?:benchmarks|bufaudit|tests|examples)/[\w./]+)`", GUIDE):
-        assert (ROOT / name).exists() or name == "bufaudit/checks/registration.py", name
+        assert (ROOT / name).exists() or name == "bufaudit/checks/naming.py", name

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from projects import project_of
 
-from bufaudit.inventorying import in_order, registrations_of, restores_by_class
+from bufaudit.inventorying import in_order, registrations_of
+from bufaudit.restoring import restores_by_class
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -212,6 +212,22 @@ def test_buffer_that_is_not_persistent_is_no_state_that_a_checkpoint_loses(tmp_p
     assert project_of(tmp_path, {"a.py": net("Net", body=body)}).reach("a.py", "Net").none
 
 
+def test_buffers_that_no_state_dict_holds(tmp_path: Path) -> None:
+    buffers = "register_buffer('a', torch.arange(n), persistent=False)", "register_buffer('b', torch.zeros(n))"
+    empty = "register_buffer('c', torch.empty(0), persistent=False)", "register_buffer('d', None, persistent=False)"
+    body = "; ".join(f"self.{call}" for call in (*buffers, *empty))
+    files = {
+        "a.py": net("Part", body=body) + net("Net", body="self.p = Part(n); self.bn = nn.BatchNorm1d(n)"),
+        "b.py": net("Plain", body="self.bn = nn.BatchNorm1d(n)"),
+    }
+    sources = project_of(tmp_path, files)
+    tree = sources.project.unsaved(sources.path("a.py"), "Net")
+    assert [found.fact.name for found in tree.registrations] == ["a"]
+    assert sources.project.unsaved(sources.path("b.py"), "Plain").none
+    assert sources.project.unsaved(sources.path("b.py"), "nn.BatchNorm1d").none
+    assert not sources.project.unsaved(sources.path("b.py"), "elsewhere.Model").none
+
+
 @pytest.mark.parametrize(
     ("body", "layers"),
     [

@@ -4,7 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bufaudit.checks import average, initialise, load, move, save, sync
+from bufaudit.checks import (
+    attribute,
+    average,
+    cast,
+    initialise,
+    load,
+    materialise,
+    move,
+    registration,
+    restore,
+    save,
+    sleep,
+    sync,
+)
 from bufaudit.checks.context import Problem, Subject, one_per_line
 
 if TYPE_CHECKING:
@@ -23,6 +36,12 @@ _FAMILIES: tuple[Callable[[Subject], Iterator[Problem]], ...] = (
     sync.check,
     average.check,
     move.check,
+    cast.check,
+    materialise.check,
+    sleep.check,
+    restore.check,
+    attribute.check,
+    registration.check,
 )
 
 

@@ -6,17 +6,18 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from bufaudit import torch_state
 from bufaudit.patterns import lazy_pattern
 from bufaudit.project import Reach
 from bufaudit.source import vocabulary
 from bufaudit.source.syntax import last_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from bufaudit.project import Project
     from bufaudit.results import Confidence
-    from bufaudit.source.facts import Effect, EffectKind, FileFacts, Function, Guard, Place, StateKind, Walk
+    from bufaudit.source.facts import Argument, Effect, EffectKind, FileFacts, Function, Guard, Place, StateKind, Walk
 
 _WHOLE_LOADS = frozenset({"load_state_dict", "set_model_state_dict"})
 _ONLY_PARAMETERS = lazy_pattern(r"only_?param|params?_?only", re.IGNORECASE)
@@ -139,15 +140,53 @@ class FunctionView:
 
     def reach(self, walk: Walk) -> Reach:
         """The persistent state besides parameters that the walked module can hold."""
-        if walk.receiver_type is None:
-            return Reach((), (), complete=False)
-        return self.subject.project.reach(self.subject.path, walk.receiver_type)
+        if walk.receiver_type is not None:
+            return self._reach_of(walk.receiver_type)
+        types = list(dict.fromkeys(argument.type_name for argument in self.given(walk)))
+        known = [self._reach_of(name) for name in types if name is not None]
+        return _merged(known, complete=bool(known) and None not in types)
+
+    def _reach_of(self, type_name: str) -> Reach:
+        project, path = self.subject.project, self.subject.path
+        if last_name(project.origin(path, type_name)) in torch_state.ANY_MODEL:
+            return Reach((), (), complete=False, builds=False)
+        return project.reach(path, type_name)
+
+    def given(self, walk: Walk) -> tuple[Argument, ...]:
+        """What calls in the same file give for the parameter that a walk goes over."""
+        if walk.receiver not in self.function.parameters:
+            return ()
+        return tuple(
+            argument
+            for argument in self.subject.facts.arguments
+            if (argument.function, argument.parameter) == (self.function.name, walk.receiver)
+        )
+
+    def confidence(self, walk: Walk, reach: Reach, otherwise: Confidence = "medium") -> Confidence:
+        """High where the walked tree is known to hold buffers; low where its models are known and no buffer of them."""
+        if reach.any:
+            return "high"
+        given = self.given(walk)
+        typed = walk.receiver_type is not None or (given and all(argument.type_name for argument in given))
+        return "low" if reach.builds and (walk.receiver == "self" or typed) else otherwise
+
+    @property
+    def bases(self) -> tuple[str, ...]:
+        """The base classes of its class, as the file spells them."""
+        classes = self.subject.facts.classes
+        return next((found.bases for found in classes if found.name == self.function.class_name), ())
+
+    def _is_of_optimizer(self) -> bool:
+        return any("optim" in name.lower() for name in self.bases)
 
     def problem(
         self, code: str, confidence: Confidence, place: Place, message: str, notes: tuple[Note, ...] = ()
     ) -> Problem:
-        """A problem in this function; one whose name says that it is about parameters only keeps its word."""
-        if _ONLY_PARAMETERS.search(self.title):
+        """A problem in this function; one whose name says that it is about parameters only keeps its word.
+
+        So does an optimizer, which knows of nothing else.
+        """
+        if _ONLY_PARAMETERS.search(self.title) or self._is_of_optimizer():
             confidence = "low"
         return Problem(code, confidence, place, message, self.function.name, notes)
 
@@ -165,6 +204,14 @@ def registered_here(reach: Reach) -> tuple[Note, ...]:
     )
 
 
+def unsaved_here(tree: Reach | None) -> tuple[Note, ...]:
+    """Where the first few non-persistent buffers of a tree are registered."""
+    return tuple(
+        Note(found.path, found.fact.place.line, f"non-persistent buffer `{found.fact.name}` is registered here")
+        for found in (tree.registrations[:_MOST_NAMES] if tree else ())
+    )
+
+
 def what_is_lost(reach: Reach) -> str:
     """The state that a tree is known to hold besides parameters, in words that say so where nothing is known."""
     named = [found.fact.name for found in reach.registrations if found.fact.name != "{}"]
@@ -177,12 +224,14 @@ def what_is_lost(reach: Reach) -> str:
     return ", ".join(names) + (f" and {rest} more" if rest > 0 else "")
 
 
-def confidence_of(walk: Walk, reach: Reach, otherwise: Confidence = "medium") -> Confidence:
-    """High where the walked tree is known to hold buffers; low where it is one model's own, of which none is known."""
-    if reach.any:
-        return "high"
-    one_model = reach.builds and (walk.receiver == "self" or walk.receiver_type is not None)
-    return "low" if one_model else otherwise
+def _merged(reaches: Sequence[Reach], *, complete: bool) -> Reach:
+    """What any of several trees can hold."""
+    return Reach(
+        tuple(dict.fromkeys(found for reach in reaches for found in reach.registrations)),
+        tuple(dict.fromkeys(layer for reach in reaches for layer in reach.stateful_layers)),
+        complete=complete and all(reach.complete for reach in reaches),
+        builds=all(reach.builds for reach in reaches),
+    )
 
 
 def one_per_line(problems: Iterable[Problem]) -> Iterator[Problem]:

@@ -41,7 +41,7 @@ def _honours_marks(subject: Subject) -> bool:
 def _unguarded_write(subject: Subject, fact: RestoreFact) -> Iterator[Problem]:
     if fact.how != "in-place" or fact.target is None or _is_never_loaded(subject, fact):
         return
-    confidence: Confidence = "medium" if _honours_marks(subject) else "low"
+    confidence: Confidence = "medium" if _honours_marks(subject) and not fact.partial else "low"
     text = (
         f"`_init_weights` writes `{fact.attribute}` in place, whether or not it was loaded: "
         "the initialisers of transformers.initialization leave loaded tensors alone"

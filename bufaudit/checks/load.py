@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from bufaudit.checks.context import PARTIAL, Problem, confidence_of, registered_here, what_is_lost
+from bufaudit.checks.context import PARTIAL, Problem, registered_here, what_is_lost
 from bufaudit.patterns import lazy_pattern
 from bufaudit.source import vocabulary
 from bufaudit.source.syntax import last_name
@@ -21,7 +21,7 @@ _OPTIMIZER = lazy_pattern(
     r"optim|sched|scaler|sampler|loader|tokenizer|processor|ema\b|rng|metric|callback", re.IGNORECASE
 )
 _WHOLE_LOAD = lazy_pattern(
-    r"resum|restor|consolidat|zero_checkpoint|full[_ ](model|state|checkpoint|weights)|entire|complete|whole|exact",
+    r"resum|consolidat|zero_checkpoint|full[_ ](model|state|checkpoint|weights)|entire|complete|whole|exact",
     re.IGNORECASE,
 )
 _READ_FROM_FILE = lazy_pattern(r"load|state_dict|checkpoint|ckpt|read", re.IGNORECASE)
@@ -32,9 +32,14 @@ _PARTIAL_LOAD = lazy_pattern(
     re.IGNORECASE,
 )
 _WRITER = lazy_pattern(r"load|copy|set|assign|update|write|replace", re.IGNORECASE)
-_NO_WRITER = lazy_pattern(r"setattr|offset|settings|dataset|subset|reset|upload|offload")
+_NO_WRITER = lazy_pattern(r"attrs?$|offset|settings|dataset|subset|reset|upload|offload")
 _LOADING_STATE = lazy_pattern(r"(?<!off)(?<!un)load|restor|resum|missing|checkpoint|ckpt|import", re.IGNORECASE)
 _MISSING = lazy_pattern(r"missing|not_(loaded|found|in)|un(loaded|matched|initiali[sz]ed)|absent", re.IGNORECASE)
+#: Loaders of what has no buffers, and of models whose every name is known to who wrote them.
+_OF_A_PART = lazy_pattern(
+    r"expert|embed|(^|_)head|convert|(text|vision|audio)_model|projection|quant_?state", re.IGNORECASE
+)
+_CONVERTED = lazy_pattern(r"^(hf|our|new|converted)_")
 _SETTER = lazy_pattern(r"set_\w*(tensor|param|attr|module|weight)|assign|replace_\w*(tensor|param)|register_parameter")
 _LOADING = lazy_pattern(r"load|restor|resum|import|init|apply|recover|assign|set_|copy|sync|update", re.IGNORECASE)
 
@@ -60,6 +65,8 @@ def _params_only_load(view: FunctionView) -> Iterator[Problem]:
         if "saved" not in view.source_kinds(effect) or effect.guards & PARTIAL:
             continue
         walk = view.first_walk(effect, "parameters")
+        if "parameters" in {other.kind for other in view.walks(set(effect.sources) - set(effect.walks))}:
+            continue  # a model's own tensors are no checkpoint, whatever they are weighed with
         if view.loads_state_of(walk) or (effect.kind == "pass" and not _writes_argument(effect, walk)):
             continue
         looked_up = _looked_up(view, effect)
@@ -76,10 +83,23 @@ def _params_only_load(view: FunctionView) -> Iterator[Problem]:
                 f"checkpoint values are copied into the parameters of `{walk.receiver}` only, "
                 f"never into {what_is_lost(reach)}: what is left out keeps its initial value"
             )
-        own_lookup = looked_up and walk.receiver.partition(".")[0] == "self"
-        unsure = own_lookup or not _LOADING.search(view.function.name)
-        confidence = confidence_of(walk, reach, "low" if unsure else "medium")
+        own_lookup = looked_up and (walk.receiver.partition(".")[0] == "self" or _is_method_of_module(view))
+        unsure = not _LOADING.search(view.function.name) or _knows_names(view, walk)
+        # A model that loads itself knows its checkpoint: its parts with buffers are often loaded by other code.
+        confidence = "low" if own_lookup else view.confidence(walk, reach, "low" if unsure else "medium")
         yield view.problem("BUF101", confidence, walk.place, text, registered_here(reach))
+
+
+def _is_method_of_module(view: FunctionView) -> bool:
+    found = view.subject.project.find_class(view.subject.path, view.function.class_name or "")
+    return found is not None and any(
+        base.startswith(("torch.nn.", "nn.")) for base in view.subject.project.foreign_bases(found)
+    )
+
+
+def _knows_names(view: FunctionView, walk: Walk) -> bool:
+    """Whether the function is for a part, or converts the checkpoint of one known model."""
+    return _OF_A_PART.search(view.title) is not None or _CONVERTED.search(walk.receiver) is not None
 
 
 def _writes_argument(effect: Effect, walk: Walk) -> bool:
@@ -135,27 +155,30 @@ def _missing_keys_of_parameters(view: FunctionView) -> Iterator[Problem]:
             f"missing keys are computed from the parameters of `{walk.receiver}` only: "
             f"a checkpoint without {what_is_lost(reach)} passes for complete"
         )
-        yield view.problem("BUF101", confidence_of(walk, reach), walk.place, text, registered_here(reach))
+        yield view.problem("BUF101", view.confidence(walk, reach), walk.place, text, registered_here(reach))
 
 
 def _computes_missing(view: FunctionView, effect: Effect) -> bool:
     return bool(_MISSING.search(effect.target)) and bool(_LOADING_STATE.search(view.title))
 
 
-def _every_entry_sharded(view: FunctionView) -> Iterator[Problem]:
-    """Every entry of a state dict is taken for a sharded parameter: a plain buffer raises."""
+def _taken_for_shards(view: FunctionView) -> Iterator[Effect]:
+    """Where a state dict's entry is asked, unguarded, for what only a sharded parameter has, in order to be spread."""
     distributes = any(
         effect.kind == "pass" and last_name(effect.target) in ("distribute_tensor", "broadcast", "scatter")
         for effect in view.function.effects
     )
-    if not distributes:
-        return
-    seen = set()
-    for effect in view.function.effects:
+    for effect in view.function.effects if distributes else ():
         if effect.kind != "attribute" or effect.target not in ("device_mesh", "placements"):
             continue
-        if "state_dict" not in view.kinds(effect) or effect.guards & {"sharded", "parameter", "buffer"}:
-            continue
+        if "state_dict" in view.kinds(effect) and not effect.guards & {"sharded", "parameter", "buffer"}:
+            yield effect
+
+
+def _every_entry_sharded(view: FunctionView) -> Iterator[Problem]:
+    """Every entry of a state dict is taken for a sharded parameter: a plain buffer raises."""
+    seen = set()
+    for effect in _taken_for_shards(view):
         if effect.walks in seen:
             continue
         seen.add(effect.walks)
@@ -164,7 +187,7 @@ def _every_entry_sharded(view: FunctionView) -> Iterator[Problem]:
             f"every entry of `{walk.receiver}.state_dict()` is taken for a sharded parameter: "
             f"a persistent buffer is a plain tensor without `{effect.target}`, and the load raises"
         )
-        yield view.problem("BUF101", "high", effect.place, text)
+        yield view.problem("BUF101", "medium", effect.place, text)
 
 
 def _shares_among_ranks(view: FunctionView) -> bool:
@@ -213,7 +236,7 @@ def _discarded_result(view: FunctionView) -> Iterator[Problem]:
         if _OPTIMIZER.search(receiver):
             continue
         around = f"{view.promise} {receiver} {call.origin} {' '.join(call.arguments)}"
-        promises = _WHOLE_LOAD.search(f"{view.promise} {call.origin}") is not None
+        promises = _WHOLE_LOAD.search(f"{view.title} {call.origin}") is not None
         if _is_filtered(view, call) or "adapter" in call.guards or vocabulary.ADAPTER.search(around):
             continue
         partial = _PARTIAL_LOAD.search(around) is not None or not _READ_FROM_FILE.search(call.origin)
@@ -241,7 +264,7 @@ def _is_filtered(view: FunctionView, call: Call) -> bool:
 
 
 def _wrapped_in_parameter(view: FunctionView) -> Iterator[Problem]:
-    if view.buffers_are_carried() or _INITIALISER_NAME.search(view.title):
+    if view.buffers_are_carried() or _INITIALISER_NAME.search(view.title) or any(_taken_for_shards(view)):
         return
     for effect in view.function.effects:
         if effect.kind not in ("assign", "pass", "store") or not {"parameter", "checkpoint", "keyed"} <= effect.origins:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from bufaudit.checks.context import PARTIAL, Problem, confidence_of, registered_here, what_is_lost
+from bufaudit.checks.context import PARTIAL, Problem, registered_here, what_is_lost
 from bufaudit.patterns import lazy_pattern
 from bufaudit.source.syntax import last_name
 
@@ -21,6 +21,11 @@ _MOVING = lazy_pattern(
     r"park|stash|load_\w*to_|(^|_)(cpu|cuda)(_|$)",
     re.IGNORECASE,
 )
+#: The halves of a pair that takes parameters away and brings them back.
+_AWAY = lazy_pattern(r"off_?load|to_(cpu|disk|host)|evict|swap_out|unload|sleep|park|stash", re.IGNORECASE)
+_BACK = lazy_pattern(
+    r"(?<!off)(?<!off_)(?<!un)(on|up|re)?_?load|to_(gpu|cuda|device)|swap_in|wake|resume|restore", re.IGNORECASE
+)
 _NOT_STATE = lazy_pattern(r"optim|grad", re.IGNORECASE)
 
 
@@ -35,13 +40,30 @@ def check(subject: Subject) -> Iterator[Problem]:
 def _moved_parameters(view: FunctionView) -> Iterator[Problem]:
     if _NOT_STATE.search(view.title) or _moves_module(view):
         return
-    sure: Confidence = "medium" if _MOVING.search(view.title) else "low"
+    # Buffers that stay where the parameters leave are still there when those come back.
+    sure: Confidence = "medium" if _MOVING.search(view.title) and not _AWAY.search(view.title) else "low"
+    stays = _is_half_of_pair(view)
     for _, walk, reach in view.losing_walks("write", _moves):
         text = (
             f"`{walk.receiver}` is moved parameter by parameter, without {what_is_lost(reach)}: "
             "what stays behind is on another device, or lost with the memory that is freed"
         )
-        yield view.problem("BUF401", confidence_of(walk, reach, sure), walk.place, text, registered_here(reach))
+        confidence = "low" if stays else view.confidence(walk, reach, sure)
+        yield view.problem("BUF401", confidence, walk.place, text, registered_here(reach))
+
+
+def _is_half_of_pair(view: FunctionView) -> bool:
+    """Whether another function of the file brings back what this one takes away: buffers can have stayed on purpose.
+
+    What stays while the parameters are away is where it was when they come back.
+    """
+    away = _AWAY.search(view.title) is not None
+    opposite = _BACK if away else _AWAY
+    return (away or _BACK.search(view.title) is not None) and any(
+        opposite.search(other.title) and (other.title != view.title) and any(other.effects("write", on="parameters"))
+        for other in view.subject.functions()
+        if not (opposite is _BACK and _AWAY.search(other.title))
+    )
 
 
 def _moves(effect: Effect) -> bool:

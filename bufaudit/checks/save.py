@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from bufaudit.checks.context import PARTIAL, Problem, confidence_of, registered_here, what_is_lost
+from bufaudit.checks.context import PARTIAL, Problem, registered_here, what_is_lost
 from bufaudit.patterns import lazy_pattern
 from bufaudit.source import vocabulary
 from bufaudit.source.syntax import last_name
@@ -47,13 +47,14 @@ def check(subject: Subject) -> Iterator[Problem]:
 def _stored_parameters(view: FunctionView) -> Iterator[Problem]:
     sure: Confidence = "low" if _PROMISES_PARAMETERS.search(view.title) else "medium"
     for _, walk, reach in view.losing_walks(
-        "store", lambda effect: _is_saved_state(view, effect) and not _is_partial(view, effect)
+        "store",
+        lambda effect: _is_saved_state(view, effect) and not _is_partial(view, effect) and not _is_moved(view, effect),
     ):
         text = (
             f"the saved state is written from the parameters of `{walk.receiver}` only, without {what_is_lost(reach)}: "
             "whoever loads it gets initial values for the rest"
         )
-        yield view.problem("BUF201", confidence_of(walk, reach, sure), walk.place, text, registered_here(reach))
+        yield view.problem("BUF201", view.confidence(walk, reach, sure), walk.place, text, registered_here(reach))
 
 
 def _is_saved_state(view: FunctionView, effect: Effect) -> bool:
@@ -73,6 +74,14 @@ def _is_saved_state(view: FunctionView, effect: Effect) -> bool:
         return False
     named = vocabulary.STATE_CONTAINER.search(container) or _SAVING.search(view.title)
     return bool(named) and bool(_COPIES & effect.origins) and bool(_SAVING.search(view.promise))
+
+
+def _is_moved(view: FunctionView, effect: Effect) -> bool:
+    """Whether the parameters get other memory here: what is stored is where they lie, not a copy of the state."""
+    return any(
+        other.kind == "write" and other.target == "data" and set(other.walks) & set(effect.walks)
+        for other in view.function.effects
+    )
 
 
 def _is_partial(view: FunctionView, effect: Effect) -> bool:

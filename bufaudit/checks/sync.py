@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from bufaudit.checks.context import PARTIAL, Problem, confidence_of, registered_here, what_is_lost
+from bufaudit.checks.context import PARTIAL, Problem, registered_here, what_is_lost
 from bufaudit.patterns import lazy_pattern
 from bufaudit.source import vocabulary
 from bufaudit.source.syntax import last_name
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _PROMISES_MODEL = lazy_pattern(
     r"model|weight|state|module|engine|rollout|vllm|sglang|replica|sync_?from|ranks?\b", re.IGNORECASE
 )
+_NAMED_FOR_PARAMETERS = lazy_pattern(r"(^|_)param(eter)?s?$", re.IGNORECASE)
 _PROMISES_PARAMETERS = lazy_pattern(r"param", re.IGNORECASE)
 #: Collectives that bring shards together rather than make ranks equal.
 _GATHERING = frozenset(
@@ -44,7 +45,7 @@ def _sent_parameters(view: FunctionView) -> Iterator[Problem]:
             f"`{last_name(effect.target)}` gets the parameters of `{walk.receiver}`, never {what_is_lost(reach)}: "
             "the other end keeps its own"
         )
-        confidence = confidence_of(walk, reach, _by_promise(view))
+        confidence = view.confidence(walk, reach, _by_promise(view))
         yield view.problem("BUF301", confidence, walk.place, text, registered_here(reach))
 
 
@@ -64,6 +65,8 @@ def _is_sent(effect: Effect) -> bool:
 
 def _by_promise(view: FunctionView) -> Confidence:
     """A function that only promises parameters keeps its word."""
+    if _NAMED_FOR_PARAMETERS.search(view.title):
+        return "low"
     if _PROMISES_MODEL.search(view.title):
         return "medium"
     if _PROMISES_PARAMETERS.search(view.title):

@@ -5,10 +5,11 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING
 
-from bufaudit.source.syntax import dotted, last_name
+from bufaudit import torch_state
+from bufaudit.source.syntax import Definition, dotted, last_name
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
 #: Calls whose result is, as far as state goes, the module that they are given.
 MODULE_WRAPPERS = frozenset(
@@ -47,3 +48,39 @@ def constructed_type(node: ast.expr, types: Mapping[str, str]) -> str | None:
         case ast.Name() | ast.Attribute():
             return types.get(dotted(node))
     return None
+
+
+def annotated_types(definition: Definition) -> dict[str, str]:
+    """The classes that a function's parameters are annotated with, where they say more than that it is a module."""
+    arguments = definition.args
+    types = {}
+    for argument in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs):
+        name = dotted(argument.annotation) if isinstance(argument.annotation, ast.Name | ast.Attribute) else ""
+        if last_name(name)[:1].isupper() and last_name(name) not in torch_state.PLAIN_BASES | {"Any"}:
+            types[argument.arg] = name
+    return types
+
+
+def attribute_types(node: ast.ClassDef) -> dict[str, str]:
+    """The class that each `self.x` of a class is made from, where its methods agree on one."""
+    types: dict[str, str] = {}
+    disputed = set()
+    for statement in node.body:
+        given = annotated_types(statement) if isinstance(statement, Definition) else {}
+        for assignment in statements((statement,)):
+            if not isinstance(assignment, ast.Assign):
+                continue
+            for target in assignment.targets:
+                text = dotted(target)
+                made = constructed_type(assignment.value, {**types, **given}) if text.startswith("self.") else None
+                if made is not None and types.setdefault(text, made) != made:
+                    disputed.add(text)
+    return {text: made for text, made in types.items() if text not in disputed}
+
+
+def statements(body: Sequence[ast.stmt]) -> Iterator[ast.stmt]:
+    """Statements and those within them, in order."""
+    for statement in body:
+        yield statement
+        for name in ("body", "orelse", "finalbody"):
+            yield from statements(getattr(statement, name, ()))

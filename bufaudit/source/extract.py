@@ -9,10 +9,12 @@ from functools import cached_property
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
-from bufaudit.source import registrations, restores, vocabulary
+from bufaudit.source import attributes, casts, drops, registrations, restores, vocabulary
+from bufaudit.source.attributes import attributes_of_class
 from bufaudit.source.blocks import Gate, any_word, blocks, skeleton
-from bufaudit.source.constructors import constructed_type
-from bufaudit.source.facts import ClassFact, FileFacts
+from bufaudit.source.callers import arguments_given, walked_parameters
+from bufaudit.source.constructors import attribute_types, statements
+from bufaudit.source.facts import ClassFact, FileFacts, HandoverFact, RestoreFact
 from bufaudit.source.flow import read_function
 from bufaudit.source.registrations import RegistrationReader
 from bufaudit.source.restores import restores_of_class
@@ -20,14 +22,24 @@ from bufaudit.source.scope import read_scope
 from bufaudit.source.suppressions import parse_suppressions
 from bufaudit.source.syntax import Definition, Places, dotted, walk
 from bufaudit.source.text import Unreadable, parse
+from bufaudit.source.upkeep import methods_of_class, uses_of_buffers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from bufaudit.source.facts import Function, RegistrationFact, RestoreFact
+    from bufaudit.source.facts import (
+        Argument,
+        DropFact,
+        DtypeUse,
+        FillFact,
+        Function,
+        MethodFact,
+        RegistrationFact,
+        TensorAttribute,
+    )
     from bufaudit.source.scope import Scope
 
-#: Without one of these words a function does nothing to state that any rule asks about.
+#: Without one of these words a function does nothing to state that any rule asks about, but by a cast.
 _STATE = Gate(
     any_word(
         ".parameters(",
@@ -45,9 +57,24 @@ _STATE = Gate(
         "set_module_tensor",
     )
 )
+#: Methods by which a class has a say in how its state dict is made or loaded, and words without which it has none.
+_STATE_DICT_METHODS = frozenset(
+    {"state_dict", "_save_to_state_dict", "load_state_dict", "_load_from_state_dict", "set_extra_state",
+     "on_save_checkpoint", "on_load_checkpoint"}
+)  # fmt: skip
+_HANDLING = Gate(any_word("state_dict", "set_extra_state", "on_save_checkpoint", "on_load_checkpoint"), reach="method")
 _CLASS = Gate(any_word("class "))
 #: What the parts of a file are parsed for; all else gives no facts but the headers of its blocks.
-GATES = (registrations.GATE, restores.GATE, restores.PRETRAINED, _STATE)
+GATES = (
+    registrations.GATE,
+    restores.GATE,
+    restores.PRETRAINED,
+    attributes.GATE,
+    casts.GATE,
+    drops.GATE,
+    _STATE,
+    _HANDLING,
+)
 
 #: Shorter texts are parsed as they are, which finds errors of syntax where no fact comes from too.
 _WORTH_GATING = 4000
@@ -101,13 +128,20 @@ class _Extraction:
         self._classes: list[ClassFact] = []
         self._functions: list[Function] = []
         self._registrations: list[RegistrationFact] = []
+        self._fills: list[FillFact] = []
         self._restores: list[RestoreFact] = []
+        self._handovers: list[HandoverFact] = []
+        self._methods: list[MethodFact] = []
+        self._dtype_uses: list[DtypeUse] = []
+        self._drops: list[DropFact] = []
+        self._attributes: list[TensorAttribute] = []
 
     def facts(self, tree: ast.Module) -> FileFacts:
         """All facts of the parsed file."""
         self._read_definitions(tree.body, "", nested=False)
         code = [statement for statement in tree.body if not isinstance(statement, ast.Import | ast.ImportFrom)]
         self._functions += self._module_code(code)
+        touches, read = uses_of_buffers(self._text, self._registrations)
         generated = _GENERATED.search(self._text, 0, 3000)
         return FileFacts(
             imports=self._scope.imports,
@@ -115,8 +149,17 @@ class _Extraction:
             aliases=self._scope.aliases,
             classes=tuple(self._classes),
             functions=tuple(self._functions),
+            arguments=self._arguments(tree.body),
             registrations=tuple(self._registrations),
+            fills=tuple(self._fills),
             restores=tuple(self._restores),
+            handovers=tuple(self._handovers),
+            methods=tuple(self._methods),
+            touches=touches,
+            buffers_read=read,
+            dtype_uses=tuple(self._dtype_uses),
+            drops=tuple(self._drops),
+            attributes=tuple(self._attributes),
             words=self._words(),
             suppressions=parse_suppressions(self._text),
             generated_from=generated[1] if generated else None,
@@ -138,10 +181,18 @@ class _Extraction:
 
     def _read_class(self, node: ast.ClassDef, name: str, *, nested: bool) -> None:
         own_registrations = self._class_registrations(node, name)
-        own_restores = self._class_restores(node, name)
+        initialises = self._mentions(node, restores.GATE)
+        own_restores = self._class_restores(node, name) if initialises else []
+        self._fills += self._reader.fills(node, name, own_registrations)
         self._registrations += own_registrations
+        buffers = {fact.name.partition("{")[0] for fact in own_registrations if fact.persistent is not True}
+        if buffers or initialises:
+            self._methods += methods_of_class(node, name, self._text_of, sorted(buffers) or None)
         self._restores += own_restores
-        if not nested or own_registrations or own_restores:
+        self._dtype_uses += self._class_dtype_uses(node, name, own_registrations)
+        own_attributes = self._class_attributes(node, name)
+        self._attributes += own_attributes
+        if not nested or own_registrations or own_restores or own_attributes:
             self._classes.append(
                 ClassFact(
                     name=name,
@@ -150,14 +201,19 @@ class _Extraction:
                     wraps_pretrained=bool(own_restores)
                     and self._mentions(node, restores.PRETRAINED)
                     and _wraps_pretrained(node),
+                    handles_state_dict=self._mentions(node, _HANDLING) and _handles_state_dict(node),
                 )
             )
         types: dict[str, str] | None = None
+        if self._lets_go(node):
+            types = attribute_types(node)
+            methods = {f"{name}.{child.name}": child for child in node.body if isinstance(child, Definition)}
+            self._drops += drops.drops_of_block(methods, name, types, self._places)
         for child in node.body:
             match child:
                 case ast.FunctionDef() | ast.AsyncFunctionDef():
-                    if self._mentions(child, _STATE):
-                        types = _attribute_types(node) if types is None else types
+                    if self._concerns_state(child):
+                        types = attribute_types(node) if types is None else types
                         self._functions += self._function(child, f"{name}.{child.name}", name, types)
                     self._read_nested(child, f"{name}.{child.name}")
                 case ast.ClassDef():
@@ -167,16 +223,26 @@ class _Extraction:
         return list(self._reader.of_class(node, name)) if self._mentions(node, self._registering) else []
 
     def _class_restores(self, node: ast.ClassDef, name: str) -> list[RestoreFact]:
-        if not self._mentions(node, restores.GATE):
-            return []
-        return list(dict.fromkeys(restores_of_class(node, name, self._places)))
+        found = dict.fromkeys(restores_of_class(node, name, self._places))
+        self._handovers += (fact for fact in found if isinstance(fact, HandoverFact))
+        return [fact for fact in found if isinstance(fact, RestoreFact)]
+
+    def _class_attributes(self, node: ast.ClassDef, name: str) -> list[TensorAttribute]:
+        return list(attributes_of_class(node, name, self._places)) if self._mentions(node, attributes.GATE) else []
 
     def _read_free_function(self, node: Definition, name: str) -> None:
-        if "<locals>" not in name and self._mentions(node, _STATE):
+        if "<locals>" not in name and self._concerns_state(node):
             self._functions += self._function(node, name, None, {})
         if "<locals>" not in name and self._mentions(node, self._registering):
             self._registrations += self._reader.of_function(node, None)
+        if "<locals>" not in name and self._lets_go(node):
+            self._drops += drops.drops_of_block({name: node}, None, {}, self._places)
         self._read_nested(node, name)
+
+    def _lets_go(self, node: ast.stmt) -> bool:
+        if self._mentions(node, drops.GATE):
+            return True
+        return self._mentions(node, drops.EMPTY) and self._mentions(node, drops.WALKED)
 
     def _read_nested(self, node: Definition, name: str) -> None:
         if self._mentions(node, _CLASS):
@@ -191,10 +257,26 @@ class _Extraction:
 
     def _module_code(self, body: Sequence[ast.stmt]) -> tuple[Function, ...]:
         code = [node for node in body if not isinstance(node, Definition | ast.ClassDef)]
-        if not code or not any(self._mentions(node, _STATE) for node in code):
+        if not code or not any(self._concerns_state(node) for node in code):
             return ()
         functions = read_function(code, None, name="<module>", class_name=None, attribute_types={}, places=self._places)
         return tuple(function for function in functions if function.name == "<module>")
+
+    def _arguments(self, body: Sequence[ast.stmt]) -> tuple[Argument, ...]:
+        """What calls give to the functions that walk a parameter's state, from blocks that every gate lets through."""
+        helpers = [function for function in self._functions if walked_parameters(function)]
+        if not helpers:
+            return ()
+        return tuple(arguments_given([node for node in body if self._mentions(node, _STATE)], helpers))
+
+    def _class_dtype_uses(
+        self, node: ast.ClassDef, name: str, registered: Sequence[RegistrationFact]
+    ) -> Iterable[DtypeUse]:
+        precise = frozenset(fact.name for fact in registered if fact.receiver == "self" and casts.is_precise(fact))
+        return casts.uses_of_class(node, name, precise, self._places, self._text_of) if precise else ()
+
+    def _concerns_state(self, node: ast.stmt) -> bool:
+        return self._mentions(node, _STATE) or self._mentions(node, casts.GATE)
 
     def _mentions(self, node: ast.stmt, gate: Gate) -> bool:
         """Whether a statement has what a gate asks for."""
@@ -207,6 +289,10 @@ class _Extraction:
         index = bisect_left(offsets, start)
         return index < len(offsets) and offsets[index] < end
 
+    def _text_of(self, node: ast.stmt) -> str:
+        start, end = self._extent(node)
+        return self._source[start:end]
+
     def _extent(self, node: ast.stmt) -> tuple[int, int]:
         """The offsets of the first line of a statement and of what follows its last."""
         return self._line_starts[node.lineno - 1], self._line_starts[node.end_lineno or node.lineno]
@@ -217,12 +303,15 @@ class _Extraction:
 
     def _words(self) -> frozenset[str]:
         """What the whole file says that it knows of, asked only where something happens to state."""
-        if not self._functions:
+        if not (self._functions or self._drops):
             return frozenset()
         found = vocabulary.statistics_in(self._text)
         if "buffers" in self._text:
             found.add("buffers")
         found |= {word for word in vocabulary.RANK_SYNC if word in self._text}
+        found |= {word for word in vocabulary.FOLLOWERS if word in self._text}
+        if vocabulary.puts_copy_into_evaluation(self._text):
+            found.add(vocabulary.EVALUATED_COPY)
         return frozenset(found)
 
 
@@ -233,11 +322,19 @@ def _base_name(node: ast.expr) -> str:
     return "" if "(" in name else name
 
 
+def _handles_state_dict(node: ast.ClassDef) -> bool:
+    """Whether a class overrides a method that makes or loads its state dict, or registers a hook for it."""
+    if any(isinstance(child, Definition) and child.name in _STATE_DICT_METHODS for child in node.body):
+        return True
+    hooks = ("state_dict_hook", "state_dict_pre_hook", "state_dict_post_hook")
+    return any(isinstance(child, ast.Attribute) and child.attr.endswith(hooks) for child in walk(node))
+
+
 def _wraps_pretrained(node: ast.ClassDef) -> bool:
     """Whether a class has another library build a module with its weights loaded, not merely where it is told to."""
     off_by_default = {
         target.id
-        for statement in _statements(node.body)
+        for statement in statements(node.body)
         if isinstance(statement, ast.Assign) and isinstance(statement.value, ast.Call)
         for target in statement.targets
         if isinstance(target, ast.Name) and any(_is_false(argument) for argument in statement.value.args)
@@ -250,25 +347,3 @@ def _wraps_pretrained(node: ast.ClassDef) -> bool:
 
 def _is_false(node: ast.expr) -> bool:
     return isinstance(node, ast.Constant) and node.value is False
-
-
-def _attribute_types(node: ast.ClassDef) -> dict[str, str]:
-    """The class that each `self.x` of a class is made from, where its methods agree on one."""
-    types: dict[str, str] = {}
-    disputed = set()
-    for statement in _statements(node.body):
-        if not isinstance(statement, ast.Assign):
-            continue
-        for target in statement.targets:
-            text = dotted(target)
-            made = constructed_type(statement.value, types) if text.startswith("self.") else None
-            if made is not None and types.setdefault(text, made) != made:
-                disputed.add(text)
-    return {text: made for text, made in types.items() if text not in disputed}
-
-
-def _statements(body: Sequence[ast.stmt]) -> Iterator[ast.stmt]:
-    for statement in body:
-        yield statement
-        for name in ("body", "orelse", "finalbody"):
-            yield from _statements(getattr(statement, name, ()))

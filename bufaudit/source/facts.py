@@ -64,6 +64,41 @@ Origin = Literal[
     "meta",  # a tensor on the meta device
 ]
 
+#: When a method runs, as far as its name and its callers in the class tell.
+Phase = Literal[
+    "construction",
+    "load",  # while a checkpoint is read
+    "forward",
+    "training",  # when it is fitted, calibrated or trained
+    "later",  # when somebody outside calls it
+]
+
+#: What the making of a buffer's value does under `torch.device("meta")`; see `torch_state`.
+MetaEffect = Literal[
+    "sizes",  # `torch.Tensor` of values: on the CPU, and DeepSpeed's zero.Init takes the values for sizes
+    "escapes",  # it is on the CPU
+    "raises",  # it asks a meta tensor for its values, or mixes one with a tensor on the CPU
+]
+
+#: How memory is let go of, or taken without a value in it.
+DropKind = Literal[
+    "to_empty",
+    "empty_like",  # each tensor of a walk over buffers becomes an empty one
+    "meta",  # a model is built with its buffers on the meta device too
+    "pool",  # a memory pool with a module in it is dropped
+    "reload",  # what a layer holds after it was materialised is copied over the buffers that it had
+    "vanished",  # a repair asks for an attribute that no module has any more
+]
+
+#: What a tensor that a class keeps is: drawn at random, computed alike each time, or given to the constructor.
+TensorMade = Literal["random", "table", "argument"]
+#: What `forward` does with such a tensor: the use that says most.
+TensorUse = Literal[
+    "operation",  # it is combined with what comes from the inputs
+    "average",  # it is updated from its own value
+    "read",  # anything else
+]
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -89,11 +124,20 @@ class Import:
 
 
 @dataclass(frozen=True, slots=True)
+class MetaHazard:
+    """A call that a buffer's value comes from, and what the meta device does to it."""
+
+    effect: MetaEffect
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class RegistrationFact:
     """A statement that registers a buffer; see `results.Registration`.
 
     `receiver` is the expression whose module gets the buffer; `class_name` the class around the statement. `made_from`
-    is `value`, or where that is a local variable, what the variable was last assigned.
+    is `value`, or where that is a local variable, what the variable was last assigned. `method` is the function around
+    it, `when` tells when that runs, and `hazards` what of the value's making does not suit the meta device.
     """
 
     class_name: str | None
@@ -105,6 +149,21 @@ class RegistrationFact:
     how: Literal["register_buffer", "nn.Buffer", "setattr", "_buffers"]
     place: Place
     condition: str | None
+    method: str
+    when: Phase
+    hazards: tuple[MetaHazard, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FillFact:
+    """A method assigns a value to a buffer that its class registers as None, which makes it part of the state dict."""
+
+    class_name: str
+    name: str
+    made_from: str
+    method: str
+    when: Phase
+    place: Place
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +173,8 @@ class RestoreFact:
     `target` is a class that it asks for by isinstance, a part of a class's name between stars, "*" for any module it
     is given, or None for its own object. `how` tells a function that is given the tensor, such as `init.zeros_(x)`,
     from an in-place method or operator, from assignment, and from a mark: a flag set on the tensor, whose guards
-    have "initialized" where the initialiser reads that flag of that tensor.
+    have "initialized" where the initialiser reads that flag of that tensor. One that is `partial` writes only what
+    an index picks. It `needs` the attributes that it asks modules to have before it writes.
     """
 
     initialiser: str
@@ -123,19 +183,81 @@ class RestoreFact:
     how: Literal["function", "in-place", "assignment", "mark"]
     place: Place
     guards: frozenset[Guard]
+    partial: bool = False
+    needs: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class HandoverFact:
+    """An initialiser leaves a module to other code: to a method of the module, or to a function that is given it.
+
+    `target` is as in `RestoreFact`; `callee` is the method's name where it is one `of_module`, else the called
+    expression.
+    """
+
+    initialiser: str
+    target: str | None
+    callee: str
+    of_module: bool
+
+
+@dataclass(frozen=True, slots=True)
+class MethodFact:
+    """A method of a class that registers non-persistent buffers, or an initialiser of any class.
+
+    `writes` are the attributes of its object that get a value which is not made of their own old one (with `{}` for
+    what is computed in a name), `calls` the methods of its object that it calls or gives on.
+    """
+
+    class_name: str
+    name: str
+    line: int
+    end_line: int
+    writes: tuple[str, ...]
+    calls: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Touch:
+    """A line that writes an attribute of the name of a non-persistent buffer, of an object other than `self`."""
+
+    name: str
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class TensorAttribute:
+    """A tensor that a constructor keeps as a plain attribute of self, and that `forward` uses.
+
+    A tensor that is `placed` was made on a device of the author's choice; one that is `moved` is taken to another
+    device, or asked for its own, somewhere in the class. `saved` tells that the class has a say in what is saved of it.
+    """
+
+    class_name: str
+    method: str
+    name: str
+    made: TensorMade
+    placed: bool
+    moved: bool
+    saved: bool
+    use: TensorUse
+    use_line: int
+    place: Place
 
 
 @dataclass(frozen=True, slots=True)
 class ClassFact:
     """A class; `bases` are names as the file spells them.
 
-    One that `wraps_pretrained` has an initialiser and builds a module that another library loads weights into.
+    One that `wraps_pretrained` has an initialiser and builds a module that another library loads weights into. One that
+    `handles_state_dict` has a say in how its state dict is made or loaded.
     """
 
     name: str
     line: int
     bases: tuple[str, ...]
     wraps_pretrained: bool
+    handles_state_dict: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +313,37 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
+class Cast:
+    """A statement that casts a module, its floating point buffers with it, to `dtype`, a source text.
+
+    `receiver_type` is the class that the module is made or loaded from, where the code around says so. A module that is
+    `one_of_many` comes from a walk over a tree's modules; one that is `handed_on` is cast for another call.
+    """
+
+    receiver: str
+    receiver_type: str | None
+    dtype: str
+    one_of_many: bool
+    handed_on: bool
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class DtypeUse:
+    """What a method that can run once an object is built makes of the dtype of a buffer that its class registers.
+
+    The buffer is "rounded" to the dtype of something that the method is given, "raised" to float32, "asked" for its
+    dtype, "renewed" by an assignment or just "read"; or "positions" are made in its dtype.
+    """
+
+    class_name: str
+    attribute: str
+    how: Literal["rounded", "positions", "raised", "asked", "renewed", "read"]
+    method: str
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
 class Function:
     """A function, method or the module's own code (named `<module>`) in which something happens to state.
 
@@ -208,19 +361,75 @@ class Function:
     walks: tuple[Walk, ...]
     effects: tuple[Effect, ...]
     calls: tuple[Call, ...]
+    casts: tuple[Cast, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """What a call in the same file gives for a parameter whose state a function walks.
+
+    `function` is that function's name, `type_name` the class that the code around the call constructs it from.
+    """
+
+    function: str
+    parameter: str
+    text: str
+    type_name: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A call and its arguments, "=" and what is set by it, or "return" and what is returned."""
+
+    callee: str
+    text: str
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class DropFact:
+    """A place after which tensors of `module`, of the class `module_type` where that is known, hold nothing.
+
+    It is `given` where the function has it as a parameter. `before` and `after` are the steps on the same path, those
+    of callers and of called functions nearby included. A dropped pool comes back on the line `wakes`.
+    """
+
+    function: str
+    class_name: str | None
+    doc: str
+    how: DropKind
+    module: str
+    module_type: str | None
+    given: bool
+    place: Place
+    before: tuple[Step, ...]
+    after: tuple[Step, ...]
+    wakes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class FileFacts:
-    """All that is known of one file."""
+    """All that is known of one file.
+
+    `buffers_read` are the names of non-persistent buffers that it registers and whose value it reads anywhere.
+    """
 
     imports: tuple[Import, ...] = ()
     star_imports: tuple[str, ...] = ()
     aliases: tuple[Import, ...] = ()
     classes: tuple[ClassFact, ...] = ()
     functions: tuple[Function, ...] = ()
+    arguments: tuple[Argument, ...] = ()
     registrations: tuple[RegistrationFact, ...] = ()
+    fills: tuple[FillFact, ...] = ()
     restores: tuple[RestoreFact, ...] = ()
+    handovers: tuple[HandoverFact, ...] = ()
+    methods: tuple[MethodFact, ...] = ()
+    touches: tuple[Touch, ...] = ()
+    buffers_read: frozenset[str] = frozenset()
+    dtype_uses: tuple[DtypeUse, ...] = ()
+    drops: tuple[DropFact, ...] = ()
+    attributes: tuple[TensorAttribute, ...] = ()
     words: frozenset[str] = frozenset()
     suppressions: tuple[Suppression, ...] = ()
     generated_from: str | None = None

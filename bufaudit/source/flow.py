@@ -12,8 +12,8 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from bufaudit.source import values, vocabulary
-from bufaudit.source.constructors import MODULE_WRAPPERS, constructed_type
+from bufaudit.source import casts, values, vocabulary
+from bufaudit.source.constructors import MODULE_WRAPPERS, annotated_types, constructed_type
 from bufaudit.source.facts import Function
 from bufaudit.source.guards import guards_of, one_rank
 from bufaudit.source.record import Record
@@ -59,6 +59,7 @@ def read_function(
         arguments = definition.args
         parameters = tuple(a.arg for a in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs))
         reader.containers.difference_update(parameters)
+        reader.types.update(annotated_types(definition))
     reader.read_block(body)
     nested: list[Function] = []
     for inner in reader.inner:
@@ -71,7 +72,7 @@ def read_function(
             places=places,
             closure=frozenset(reader.containers),
         )
-    if not (record.walks or record.calls):
+    if not (record.walks or record.calls or record.casts):
         return tuple(nested)
     own = Function(
         name=name,
@@ -84,6 +85,7 @@ def read_function(
         walks=tuple(record.walks),
         effects=tuple(record.effects),
         calls=tuple(record.calls),
+        casts=tuple(record.casts),
     )
     return (own, *nested)
 
@@ -110,6 +112,8 @@ class _Reader:
         self.containers = set(containers)
         self.types: dict[str, str] = dict(attribute_types)
         self.inner: list[Definition] = []
+        self._loaded_from: dict[str, str] = {}
+        self._parts: set[str] = set()
         self._saved: dict[str, int] = {}
         self._assigned_from: dict[str, str] = {}
         self._assigned_under: dict[str, frozenset[Guard]] = {}
@@ -121,6 +125,7 @@ class _Reader:
         depth = len(self._record.conditions)
         for statement in body:
             self._record.statement = statement
+            self._read_casts(statement)
             self._read_statement(statement)
             if isinstance(statement, ast.If) and _leaves(statement.body) and not statement.orelse:
                 self._record.conditions.append(self._branch_guards(statement.test, taken=False))
@@ -141,6 +146,7 @@ class _Reader:
             case ast.AugAssign():
                 self._augment(statement)
             case ast.For() | ast.AsyncFor():
+                self._parts.update(casts.module_variables(statement.target, statement.iter))
                 self._bind(statement.target, self._evaluate(statement.iter))
                 self.read_block(statement.body)
                 self.read_block(statement.orelse)
@@ -174,6 +180,31 @@ class _Reader:
                     if isinstance(child, ast.expr):
                         self._evaluate(child)
 
+    def _read_casts(self, statement: ast.stmt) -> None:
+        """Note the modules that a statement casts, each with the class that it is made or loaded from."""
+        cast = casts.lowered_by(statement)
+        for found in (cast,) if cast else casts.lowered_arguments(statement):
+            node, receiver, dtype = found
+            _, made = self._module(receiver)
+            self._record.cast(
+                node,
+                receiver,
+                made or self._loaded_from.get(dotted(receiver)),
+                dtype,
+                one_of_many=dotted(receiver).partition(".")[0] in self._parts,
+                handed_on=cast is None,
+            )
+        match statement:
+            case ast.Assign(targets=[target], value=ast.Call(func=function)):
+                loader, _, method = dotted(function).rpartition(".")
+                loader = loader or method
+                if loader == "cls":
+                    loader = self._class_name or ""
+                elif method.lstrip("_") not in ("from_pretrained", "from_config"):
+                    return
+                if last_name(loader)[:1].isupper():
+                    self._loaded_from[dotted(target)] = loader
+
     def _read_if(self, statement: ast.If) -> None:
         self._evaluate(statement.test)
         before = dict(self.names)
@@ -192,6 +223,10 @@ class _Reader:
 
     def _branch_guards(self, test: ast.expr, *, taken: bool) -> frozenset[Guard]:
         guards = guards_of(test)
+        match test:
+            case ast.Compare(left=ast.Name() as left, ops=[ast.Is() | ast.IsNot()], comparators=[ast.Constant(None)]):
+                if self._record.kinds(self.names.get(left.id, NOTHING)) == {"parameters"}:
+                    guards |= {"parameter"}
         return guards | {"rank"} if one_rank(test) is taken else guards
 
     # Names
@@ -532,7 +567,8 @@ class _Reader:
             receiver = source_text(node.func.value)
             if vocabulary.NO_MODULE.search(receiver):
                 return NOTHING
-            if self._evaluate(node.func.value).kind == "tensor":
+            owner = self._evaluate(node.func.value)
+            if owner.kind == "tensor" and self._record.kinds(owner) != {"saved"}:
                 return None
             walk = frozenset({self._record.walk(kind, *self._module(node.func.value), node)})
             if method == "state_dict":

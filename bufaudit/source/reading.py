@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from bufaudit.codec import from_json, to_json
 from bufaudit.source.cache import Entry, content_key, settled, stamp_of
 from bufaudit.source.facts import FileFacts
+from bufaudit.source.mentions import Mentions, mentions_of
 from bufaudit.source.parts import Parts, parts_of_classes
 from bufaudit.source.text import Unreadable, decode, read_source
 
@@ -85,6 +86,12 @@ class FactsStore:
         data = self._provided.get(path) or read_source(path)
         text = data if isinstance(data, Unreadable) else decode(data)
         return {} if isinstance(text, Unreadable) else parts_of_classes(text)
+
+    def mentions(self, path: str) -> Mentions:
+        """What the definitions of a file make things of."""
+        data = self._provided.get(path) or read_source(path)
+        text = data if isinstance(data, Unreadable) else decode(data)
+        return Mentions() if isinstance(text, Unreadable) else mentions_of(text)
 
     def provide(self, path: str, data: bytes) -> None:
         """Take `data` for the content of a file, whatever is on disk."""
@@ -180,7 +187,16 @@ def _failed(errand: _Errand, why: Unreadable) -> _Reading:
 
 
 def _is_plain(facts: FileFacts) -> bool:
-    return not (facts.functions or facts.restores or facts.suppressions or facts.unreadable)
+    asked = (
+        facts.functions,
+        facts.restores,
+        facts.registrations,
+        facts.drops,
+        facts.attributes,
+        facts.suppressions,
+        facts.unreadable,
+    )
+    return not any(asked)
 
 
 def _decoded(entry: Entry) -> FileFacts | None:

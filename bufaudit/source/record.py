@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING
 
-from bufaudit.source.facts import Call, Effect, Walk
+from bufaudit.source.facts import Call, Cast, Effect, Walk
 from bufaudit.source.syntax import source_text
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Record:
-    """The walks, effects and calls of one function, each with its place and with the conditions around it.
+    """The walks, effects, calls and casts of one function, each with its place and with the conditions around it.
 
     `statement` is the one that is being read, `conditions` what each condition around it asks, outermost first.
     """
@@ -24,6 +24,7 @@ class Record:
         self.walks: list[Walk] = []
         self.effects: list[Effect] = []
         self.calls: list[Call] = []
+        self.casts: list[Cast] = []
         self.conditions: list[frozenset[Guard]] = []
         self.statement: ast.stmt = ast.Pass()
         self._places = places
@@ -85,3 +86,17 @@ class Record:
                 guards=self.guards,
             )
         )
+
+    def cast(
+        self,
+        node: ast.Call,
+        receiver: ast.expr,
+        receiver_type: str | None,
+        dtype: str,
+        *,
+        one_of_many: bool,
+        handed_on: bool,
+    ) -> None:
+        """Note a cast of a module; see `facts.Cast`."""
+        place = self._places.of(node, self.statement)
+        self.casts.append(Cast(source_text(receiver), receiver_type, dtype, one_of_many, handed_on, place))

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 from bufaudit.source.blocks import Gate, any_word
-from bufaudit.source.facts import RegistrationFact
+from bufaudit.source.facts import FillFact, RegistrationFact
+from bufaudit.source.hazards import hazards_of
+from bufaudit.source.phases import CONSTRUCTORS, phases, reached_from
 from bufaudit.source.syntax import Definition, constant_string, dotted, last_name, name_pattern, source_text, walk
 
 if TYPE_CHECKING:
@@ -17,8 +19,8 @@ if TYPE_CHECKING:
 
 #: Words without one of which no statement registers a buffer; aliases of `Buffer` come on top.
 WORDS = ("register_buffer", "Buffer(", "._buffers")
-#: Where a method other than the constructor registers, those around it tell when it is called, and with which names.
-GATE = Gate(any_word(*WORDS), reach="constructor")
+#: The methods around tell when one is called that registers, with which names, and what becomes of the buffers.
+GATE = Gate(any_word(*WORDS))
 
 
 def gate_of(buffer_names: Iterable[str]) -> Gate:
@@ -35,8 +37,10 @@ _Condition = ast.expr | str
 
 @dataclass(frozen=True, slots=True)
 class _Context:
-    """Where a statement stands: under which conditions, and which literal values its loop variables take."""
+    """Where a statement stands: in which method, under which conditions, after which assignments."""
 
+    method: str = ""
+    on_cpu: bool = False
     conditions: tuple[_Condition, ...] = ()
     literals: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     buffers: Mapping[str, ast.Call] = field(default_factory=dict)
@@ -57,8 +61,10 @@ class RegistrationReader:
         if all(method.name == "__init__" for method, _ in found):
             yield from (fact for _, fact in found)
             return
-        built = _reached_from_init(methods)
+        built = reached_from(CONSTRUCTORS, methods)
+        when = phases(methods)
         for method, fact in found:
+            fact = replace(fact, when=when[method.name])
             if method.name not in built:
                 late = f"{method.name}() is called"
                 fact = replace(fact, condition=f"{late} and {fact.condition}" if fact.condition else late)
@@ -66,7 +72,23 @@ class RegistrationReader:
 
     def of_function(self, node: Definition, class_name: str | None) -> Iterator[RegistrationFact]:
         """What a function registers."""
-        yield from self._block(node.body, class_name, _Context())
+        yield from self._block(node.body, class_name, _Context(method=node.name))
+
+    def fills(
+        self, node: ast.ClassDef, qualified_name: str, registered: Sequence[RegistrationFact]
+    ) -> Iterator[FillFact]:
+        """Where methods of a class assign a value to a buffer that it has `registered` as None."""
+        names = {fact.name for fact in registered if fact.made_from == "None" and fact.receiver == "self"}
+        if not names:
+            return
+        methods = [child for child in node.body if isinstance(child, Definition)]
+        when = phases(methods)
+        for method in methods:
+            for statement in (each for each in walk(method) if isinstance(each, ast.stmt)):
+                value, attributes = _assigned_on_self(statement)
+                for name in sorted(attributes & names):
+                    place = self.places.of(statement, statement)
+                    yield FillFact(qualified_name, name, source_text(value), method.name, when[method.name], place)
 
     def _block(self, body: Sequence[ast.stmt], class_name: str | None, context: _Context) -> Iterator[RegistrationFact]:
         for statement in body:
@@ -102,8 +124,11 @@ class RegistrationReader:
                 literals = {**context.literals, **_loop_literals(statement)}
                 yield from self._block(statement.body, class_name, replace(context, literals=literals))
                 yield from self._block(statement.orelse, class_name, context)
-            case ast.While() | ast.With() | ast.AsyncWith():
+            case ast.While():
                 yield from self._block(statement.body, class_name, context)
+            case ast.With() | ast.AsyncWith():
+                on_cpu = context.on_cpu or any(map(_is_cpu, statement.items))
+                yield from self._block(statement.body, class_name, replace(context, on_cpu=on_cpu))
             case ast.Try() | ast.TryStar():
                 yield from self._block(statement.body, class_name, context)
                 for handler in statement.handlers:
@@ -213,6 +238,9 @@ class RegistrationReader:
                 how=how,
                 place=self.places.of(node, statement),
                 condition=_all_of(context.conditions),
+                method=context.method,
+                when="construction" if context.method == "__init__" else "later",
+                hazards=() if context.on_cpu else hazards_of(value, context.assigned),
             )
 
     def _is_buffer(self, call: ast.Call) -> bool:
@@ -262,6 +290,31 @@ def _made_from(value: ast.expr | None, context: _Context) -> str:
     return source_text(value)
 
 
+def _is_cpu(item: ast.withitem) -> bool:
+    """Whether a `with` item is `torch.device("cpu")`."""
+    match item.context_expr:
+        case ast.Call(args=[ast.Constant(value="cpu"), *_]):
+            return True
+    return False
+
+
+def _assigned_on_self(statement: ast.stmt) -> tuple[ast.expr | None, set[str]]:
+    """What a statement assigns, and the attributes of self that get it, or one of it, unless it is None."""
+    match statement:
+        case ast.Assign(targets=targets, value=value):
+            pass
+        case ast.AnnAssign(target=target, value=ast.expr() as value):
+            targets = [target]
+        case _:
+            return None, set()
+    if isinstance(value, ast.Constant) and value.value is None:
+        return None, set()
+    flat = [inner for target in targets for inner in (target.elts if isinstance(target, ast.Tuple) else [target])]
+    return value, {
+        target.attr for target in flat if isinstance(target, ast.Attribute) and dotted(target.value) == "self"
+    }
+
+
 def _buffer_value(call: ast.Call) -> ast.expr | None:
     return call.args[0] if call.args else _keyword(call, "data")
 
@@ -284,6 +337,8 @@ def _names(node: ast.expr, context: _Context) -> tuple[str, ...]:
     match node:
         case ast.Name(id=variable) if variable in literals:
             return literals[variable]
+        case ast.Name(id=variable) if variable in context.assigned:
+            return (name_pattern(context.assigned[variable]) or "{}",)
         case ast.JoinedStr(values=[*parts]):
             variables = [
                 part.value.id
@@ -320,29 +375,6 @@ def _loop_literals(loop: ast.For | ast.AsyncFor) -> dict[str, tuple[str, ...]]:
     if not isinstance(target, ast.Name) or len(literals) != len(firsts) or not literals:
         return {}
     return {target.id: literals}
-
-
-def _reached_from_init(methods: Sequence[Definition]) -> frozenset[str]:
-    """The methods that run while an object is built: `__init__` and what it calls on self, at any depth."""
-    calls = {
-        method.name: {
-            node.func.attr
-            for node in walk(method)
-            if isinstance(node, ast.Call)
-            and isinstance(node.func, ast.Attribute)
-            and isinstance(node.func.value, ast.Name)
-            and node.func.value.id == "self"
-        }
-        for method in methods
-    }
-    reached = {"__init__", "__post_init__", "setup"}
-    pending = list(reached)
-    while pending:
-        for name in calls.get(pending.pop(), ()):
-            if name in calls and name not in reached:
-                reached.add(name)
-                pending.append(name)
-    return frozenset(reached)
 
 
 def _named_by_callers(

@@ -100,7 +100,7 @@ NO_TENSOR = frozenset(
 )  # fmt: skip
 #: Functions that tell something of a tensor rather than give it on.
 GIVES_NO_TENSOR = lazy_pattern(
-    r"meta(data)?$|info$|spec$|shape|(^|_)(is|has|should|needs)_|rank|group|names?$|count|numel|size|hash|config|kwargs|key$",
+    r"^load_(weights|state_dict)$|meta(data)?$|info$|spec$|shape|(^|_)(is|has|should|needs)_|rank|group|names?$|count|numel|size|hash|config|kwargs|key$",
     re.IGNORECASE,
 )
 GRADIENTS = frozenset({"grad", "main_grad", "grad_fn", "_grad", "grad_sample", "acc_grad"})
@@ -193,6 +193,36 @@ STATE_CONTAINER = lazy_pattern(
     r"\w*tensors?(_dict|_map)?|\w*backup\w*|saved\w*|export\w*|model_dict|flat_?dict|consolidated\w*)$",
     re.IGNORECASE,
 )
+
+
+#: Words of a file in which a copy of a model runs beside it in training.
+FOLLOWERS = frozenset({"teacher", "momentum_encoder", "target_encoder"})
+#: Said of a file in which a copy that follows a model is put into evaluation mode.
+EVALUATED_COPY = "evaluated copy"
+_EVALUATED_COPY = lazy_pattern(
+    r"(?:teacher|target|momentum)\w*\b[^\n]*\.(?:eval\(\)|set_training_mode\(|train\((?:mode=)?False\))"
+)
+
+
+def puts_copy_into_evaluation(text: str) -> bool:
+    """Whether code puts a teacher or target network into evaluation mode."""
+    return _EVALUATED_COPY.search(text) is not None
+
+
+#: What code keeps in float32, or in another dtype than the rest.
+_PRECISION = lazy_pattern(r"keep_in_fp32|buffer_dtype|inv_freq|rotary_emb|fp32_modules|fp32_buffers|float32_buffers")
+#: Methods of a transformers model that is about to be trained, or that generates for its own training.
+GOES_ON = frozenset(
+    {
+        "gradient_checkpointing_enable", "enable_input_require_grads", "get_peft_model", "generate_batch",
+        "prepare_model_for_kbit_training",
+    }
+)  # fmt: skip
+
+
+def speaks_of_precision(word: str) -> bool:
+    """Whether an identifier names what must keep its precision in a model that is cast."""
+    return _PRECISION.search(word) is not None
 
 
 def speaks_of_statistics(word: str) -> bool:

@@ -31,5 +31,9 @@ def telling_words(body: Iterable[ast.stmt]) -> frozenset[str]:
 @lru_cache(maxsize=4096)
 def _is_telling(word: str) -> bool:
     return bool(
-        word in vocabulary.RANK_SYNC or vocabulary.ADAPTER.search(word) or vocabulary.speaks_of_statistics(word)
+        word in vocabulary.RANK_SYNC
+        or vocabulary.ADAPTER.search(word)
+        or vocabulary.speaks_of_statistics(word)
+        or vocabulary.speaks_of_precision(word)
+        or word in vocabulary.GOES_ON
     )

@@ -1,4 +1,4 @@
-"""Run each leaky function and its correct twin on the little model, and print which state was lost.
+"""Run each leaky function or module and its correct twin on the little model, and print which state was lost.
 
 Needs torch, runs on a CPU in about ten seconds: `python show_losses.py`. The exit status is 1 should a leaky
 function lose nothing or a twin lose something. Moves between devices (BUF401) are tried only where there is a
@@ -22,13 +22,24 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.optim import SGD
 
-from leaky_model import ModelConfig, VisionLanguageModel, ema, loading, offload, saving, training, weight_sync
+from leaky_model import (
+    ModelConfig,
+    VisionLanguageModel,
+    adapters,
+    ema,
+    loading,
+    offload,
+    precision,
+    saving,
+    training,
+    weight_sync,
+)
 
 CONFIG = ModelConfig()
 WORLD_SIZE = 2
 #: An entry that only checkpoints of the first release have; loaders leave it out.
 OLD_ENTRY = ("model.rotary.full_attention_inv_freq", torch.zeros(CONFIG.head_dim // 2))
-#: The functions that must lose something; every other one must keep all.
+#: The functions and classes that must lose something; every other one must keep all.
 LEAKY = frozenset(
     {
         "load_checkpoint",
@@ -43,8 +54,11 @@ LEAKY = frozenset(
         "broadcast_model",
         "update_ema",
         "update_target_network",
-        "offload_to_cpu",
-        "onload_to_device",
+        "load_to_device",
+        "cast_for_rollout",
+        "materialise",
+        "RandomFeatures",
+        "Standardizer",
     }
 )
 
@@ -86,10 +100,24 @@ def clone_state(model: nn.Module) -> dict[str, Tensor]:
 
 def lost_state(model: nn.Module, reference: nn.Module) -> list[str]:
     """State that does not have the reference's value, or is no longer the kind of state that it is there."""
-    state, buffers = model.state_dict(), {name for name, _ in model.named_buffers()}
+    state, buffers = model.state_dict(), dict(model.named_buffers())
     lost = [name for name, value in reference.state_dict().items() if not torch.equal(state[name], value)]
     lost += [f"{name} (no longer a buffer)" for name, _ in reference.named_buffers() if name not in buffers]
+    lost += [
+        name for name, value in reference.named_buffers() if name not in state and not torch.equal(buffers[name], value)
+    ]
     return lost
+
+
+def rounded_buffers(model: nn.Module, reference: nn.Module) -> list[str]:
+    """Buffers that are no longer exactly those of the reference."""
+    buffers = dict(model.named_buffers())
+    return [name for name, value in reference.named_buffers() if not torch.equal(buffers[name].to(value.dtype), value)]
+
+
+def total_state(model: nn.Module) -> int:
+    """How many parameters and buffers a model has."""
+    return len(list(model.parameters())) + len(list(model.buffers()))
 
 
 def left_behind(model: nn.Module, device: torch.device) -> list[str]:
@@ -167,16 +195,43 @@ def try_syncing(reference: VisionLanguageModel) -> Iterator[Trial]:
 
 
 def try_moving(reference: VisionLanguageModel) -> Iterator[Trial]:
-    host, device = torch.device("cpu"), torch.device("cuda")
-    total = len(list(reference.parameters())) + len(list(reference.buffers()))
-    for move in (offload.offload_to_cpu, offload.offload_to_cpu_with_buffers):
-        model = copy.deepcopy(reference).to(device)
-        move(model)
-        yield trial("BUF401", move, left_behind(model, host), total)
-    for move in (offload.onload_to_device, offload.onload_to_device_with_buffers):
+    device = torch.device("cuda")
+    for move in (offload.load_to_device, offload.load_to_device_with_buffers):
         model = copy.deepcopy(reference)
         move(model, device)
-        yield trial("BUF401", move, left_behind(model, device), total)
+        yield trial("BUF401", move, left_behind(model, device), total_state(reference))
+
+
+def try_casting(reference: VisionLanguageModel) -> Iterator[Trial]:
+    for cast in (precision.cast_for_rollout, precision.cast_parameters_for_rollout):
+        model = copy.deepcopy(reference)
+        cast(model)
+        yield trial("BUF402", cast, rounded_buffers(model, reference), len(list(reference.buffers())))
+
+
+def try_materialising(reference: VisionLanguageModel) -> Iterator[Trial]:
+    """Memory that nobody wrote holds whatever it holds; here torch fills it with NaN, or the largest integer."""
+    torch.use_deterministic_algorithms(True)
+    for load in (loading.materialise, loading.materialise_and_initialise):
+        model = load(CONFIG, clone_state(reference))
+        yield trial("BUF403", load, lost_state(model, reference), total_state(reference))
+    torch.use_deterministic_algorithms(False)
+
+
+def try_reloading() -> Iterator[Trial]:
+    """A module of one run, saved and loaded into a module of the next."""
+    inputs = torch.randn(8, CONFIG.hidden_size)
+    for features in (adapters.RandomFeatures, adapters.SavedRandomFeatures):
+        saved, loaded = features(CONFIG.hidden_size, 16), features(CONFIG.hidden_size, 16)
+        loaded.load_state_dict(saved.state_dict())
+        lost = [] if torch.equal(saved(inputs), loaded(inputs)) else ["directions"]
+        yield trial("BUF502", features, lost, 1)
+    for build in (adapters.Standardizer, adapters.LoadableStandardizer):
+        arguments = (CONFIG.hidden_size,) if build is adapters.LoadableStandardizer else ()
+        saved, loaded = build(*arguments), build(*arguments)
+        saved.fit(inputs + 1.0)
+        unexpected = loaded.load_state_dict(saved.state_dict(), strict=False).unexpected_keys
+        yield trial("BUF503", build, unexpected, 1)
 
 
 def run_rank(rank: int, port: int, folder: str) -> None:
@@ -217,6 +272,9 @@ def run_trials() -> Iterator[Trial]:
         yield from try_saving(reference, folder)
         yield from try_syncing(reference)
         yield from try_averaging(reference)
+        yield from try_casting(reference)
+        yield from try_materialising(reference)
+        yield from try_reloading()
         yield from try_ranks(folder)
     if torch.cuda.is_available():
         yield from try_moving(reference)

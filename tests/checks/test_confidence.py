@@ -57,10 +57,10 @@ def update_ema(online, decay):
         a.data.mul_(decay).add_(b.data, alpha=1 - decay)
 """,
     "BUF401": """
-def offload_model():
+def load_model_to_gpu():
     net = {net}
     for p in net.parameters():
-        p.data = p.data.to("cpu", non_blocking=True)
+        p.data = p.data.to("cuda", non_blocking=True)
 """,
 }
 each_code = pytest.mark.parametrize("code", BODIES)
@@ -130,3 +130,38 @@ def test_finding_in_generated_code_names_its_source(tmp_path: Path) -> None:
     assert related.path.endswith("modular_net.py")
     assert related.line == found.line - 1, "the same line, one notice further up"
     assert "generated" in related.message
+
+
+def test_move_that_another_function_of_the_file_undoes_is_hidden_whatever_the_class_holds(tmp_path: Path) -> None:
+    back = """
+def offload_model(net: Holding):
+    for p in net.parameters():
+        p.data = p.data.to("cpu", non_blocking=True)
+"""
+    head = "import torch\nfrom nets import Holding\n"
+    write(tmp_path, {"nets.py": NETS, "use.py": head + BODIES["BUF401"].format(net="Holding(3)") + back})
+    found = bufaudit.scan([tmp_path / "use.py"], select=["BUF401"], min_confidence="low", cache=False).findings
+    assert [each.confidence for each in found] == ["low", "low"]
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (("ema_model", "model"), "medium"),
+        (("net_g_ema", "net_g"), "medium"),
+        (("teacher", "student"), "low"),
+        (("target_critic", "critic"), "low"),
+        (("first", "second"), "low"),
+    ],
+)
+def test_average_of_unknown_models_is_as_sure_as_its_purpose(
+    names: tuple[str, str], expected: str, tmp_path: Path
+) -> None:
+    text = """
+def follow({0}, {1}):
+    for a, b in zip({0}.parameters(), {1}.parameters()):
+        a.data.mul_(0.9).add_(b.data, alpha=0.1)
+""".format(*names)
+    write(tmp_path, {"use.py": "import torch\n" + text})
+    (found,) = bufaudit.scan([tmp_path / "use.py"], select=["BUF302"], min_confidence="low", cache=False).findings
+    assert found.confidence == expected

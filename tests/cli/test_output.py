@@ -209,7 +209,7 @@ class TestFileNames:
         assert (done.returncode, done.stderr) == (2, b"bufaudit: miss\\ning-\\udce9.py does not exist\n")
 
     def test_in_an_inventory(self, project: Path) -> None:
-        text = "class Clip(nn.Module):\n    def __init__(self):\n        self.bound = nn.Buffer(one)\n"
+        text = "class Clip(nn.Module):\n    def __init__(self):\n        self.bound = nn.Buffer(torch.zeros(2))\n"
         with open(os.path.join(os.fsencode(project), b"new\nline-\xe9.py"), "wb") as file:
             file.write(text.encode())
         done = process("inventory", ".", "--output-format=csv", cwd=project)

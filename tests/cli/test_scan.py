@@ -246,7 +246,10 @@ class TestStandardInput:
         assert (done.returncode, done.stdout) == (0, b"No problems in 1 file.\n")
 
     def test_knows_the_rest_of_the_project(self, project: Path) -> None:
-        write(project, layers="class Clip(nn.Module):\n    def __init__(self):\n        self.bound = nn.Buffer(one)\n")
+        write(
+            project,
+            layers="class Clip(nn.Module):\n    def __init__(self):\n        self.bound = nn.Buffer(torch.zeros(2))\n",
+        )
         text = "from layers import Clip\n\n\ndef update(decay):\n    model = Clip()\n    ema = Clip()\n"
         text += AVERAGE.partition("\n")[2].replace("ema_model", "ema")
         done = process("scan", "--stdin-filename=ema.py", "--output-format=json", cwd=project, input=text.encode())
@@ -389,7 +392,8 @@ class TestChangedOnly:
 
     def test_other_files_are_context_all_the_same(self, repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
         write(
-            repository, layers="class Clip(nn.Module):\n    def __init__(self):\n        self.bound = nn.Buffer(one)\n"
+            repository,
+            layers="class Clip(nn.Module):\n    def __init__(self):\n        self.bound = nn.Buffer(torch.zeros(2))\n",
         )
         git(repository, "add", ".")
         git(repository, "commit", "-q", "-m", "layers")

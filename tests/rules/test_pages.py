@@ -37,6 +37,13 @@ PUBLISHED = {
     "BUF301": "params-only-sync",
     "BUF302": "params-only-average",
     "BUF401": "params-only-move",
+    "BUF402": "blanket-dtype-cast",
+    "BUF403": "to-empty-without-restore",
+    "BUF404": "sleep-without-buffers",
+    "BUF501": "non-persistent-not-restored",
+    "BUF502": "unregistered-tensor",
+    "BUF503": "late-persistent-buffer",
+    "BUF504": "meta-unsafe-init",
 }
 
 each_block = pytest.mark.parametrize("block", BLOCKS, ids=str)

@@ -190,14 +190,14 @@ _PIECES = (
 
 
 @given(st.lists(st.sampled_from(_PIECES), max_size=25).map("".join))
-def test_methods_are_those_that_python_sees_or_none(body: str) -> None:
+def test_methods_are_those_that_python_sees_or_the_first_of_them(body: str) -> None:
     text = f"class A:\n    {body}\n"
     try:
         expected = expected_methods(text)
     except (SyntaxError, ValueError):
         found_methods(text)
     else:
-        assert all(found in ([], wanted) for found, wanted in zip(found_methods(text), expected, strict=True))
+        assert all(found == wanted[: len(found)] for found, wanted in zip(found_methods(text), expected, strict=True))
 
 
 _METHODS = """\
@@ -260,7 +260,7 @@ def offences(paths: list[str]) -> list[str]:
         definitions = blocks(text)
         if [lines_of(text, block)[0] for block in definitions] != expected:
             found.append(path)
-        if any(below not in ([], wanted) for below, wanted in zip(found_methods(text), expected_below, strict=True)):
+        if any(below != wanted[: len(below)] for below, wanted in zip(found_methods(text), expected_below, strict=True)):
             found.append(path)
         if skeleton(text, definitions, ()).count("\n") != text.count("\n"):
             found.append(path)

@@ -121,3 +121,21 @@ def test_words_of_the_file_are_asked_only_where_something_happens_to_state() -> 
     assert facts_of("# running_mean\nx = 1\n").words == frozenset()
     found = facts_of("# running_mean\ndef f(m):\n    return DDP(m).parameters()\n").words
     assert {"running_mean", "DDP"} <= found
+
+
+@pytest.mark.parametrize(
+    ("body", "handles"),
+    [
+        ("def _load_from_state_dict(self, *args): pass", True),
+        ("def state_dict(self): return {}", True),
+        ("def on_load_checkpoint(self, checkpoint): pass", True),
+        ("def set_extra_state(self, state): pass", True),
+        ("def __init__(self): self._register_load_state_dict_pre_hook(f)", True),
+        ("def save(self): return self.state_dict()", False),
+        ("def forward(self, x): return x", False),
+    ],
+)
+def test_class_that_has_a_say_in_its_state_dict(body: str, handles: bool) -> None:
+    text = f"class Net(Base):\n    {body}\n{PADDING}"
+    assert extract(text) == extract(text, gated=False)
+    assert [found.handles_state_dict for found in extract(text).classes] == [handles]

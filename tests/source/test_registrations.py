@@ -278,3 +278,51 @@ def test_place_is_the_call_or_the_target_in_characters() -> None:
     place = found.place
     assert (place.line, place.column, place.end_line, place.end_column) == (3, 14, 6, 10)
     assert (place.first_line, place.last_line) == (3, 6)
+
+
+def test_when_a_registration_runs_and_what_its_value_is_made_from() -> None:
+    facts = registrations(
+        """
+        from torch import nn
+        class Net(nn.Module):
+            def __init__(self):
+                self._make()
+            def _make(self):
+                value = torch.Tensor([1.0])
+                self.register_buffer("a", value)
+            def forward(self, x):
+                with torch.device("cpu"):
+                    self.register_buffer("b", torch.Tensor([1.0]))
+            def fit(self, x):
+                name = f"c_{len(x)}"
+                self.register_buffer(name, x)
+        """
+    )
+    assert [(fact.name, fact.method, fact.when, len(fact.hazards)) for fact in facts] == [
+        ("a", "_make", "construction", 1),
+        ("b", "forward", "forward", 0),
+        ("c_{}", "fit", "training", 0),
+    ]
+
+
+def test_assignments_to_what_is_registered_as_none() -> None:
+    text = """
+        class Net(nn.Module):
+            def __init__(self):
+                self.register_buffer("a", None)
+                self.register_buffer("b", torch.zeros(1))
+            def forward(self, x):
+                self.a: Tensor = x.mean()
+                self.a, self.b = None, x
+                self.a = None
+                self.b = other.a = x
+            def load(self, x):
+                if x:
+                    self.b = self.a = x
+        """
+    fills = extract(textwrap.dedent(text)).fills
+    assert [(fill.name, fill.made_from, fill.method, fill.when) for fill in fills] == [
+        ("a", "x.mean()", "forward", "forward"),
+        ("a", "(None, x)", "forward", "forward"),
+        ("a", "x", "load", "load"),
+    ]

@@ -89,3 +89,22 @@ def test_mark_that_is_read_is_told_from_one_that_is_not() -> None:
     assert (unread.how, unread.attribute, unread.guards) == ("mark", "a._is_ready", frozenset())
     found = restores("if not getattr(module.a, '_is_ready', False):\n    module.a._is_ready = True")
     assert ["initialized" in r.guards for r in found if r.how == "mark"] == [True]
+
+
+@pytest.mark.parametrize(
+    ("body", "partial"),
+    [
+        ("module.a[0] = x", True),
+        ("module.a.data[k].zero_()", True),
+        ("module.a[:] = x", False),
+        ("module.a[...] = x", False),
+        ("module.a.zero_()", False),
+    ],
+)
+def test_write_by_an_index_is_told_from_one_of_the_whole(body: str, partial: bool) -> None:
+    assert [fact.partial for fact in restores(body)] == [partial]
+
+
+def test_flag_that_was_read_into_a_variable_guards_what_asks_for_it() -> None:
+    (fact,) = restores("was = getattr(module.a, '_is_hf_initialized', False)\nif not was:\n    module.a.mul_(2)")
+    assert "initialized" in fact.guards

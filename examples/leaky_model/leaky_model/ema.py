@@ -7,6 +7,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from .modeling import VisionLanguageModel
+
 
 @torch.no_grad()
 def update_ema(ema_model: nn.Module, model: nn.Module, decay: float) -> None:
@@ -31,7 +33,7 @@ def soft_update(targets: Iterable[Tensor], sources: Iterable[Tensor], tau: float
         target.lerp_(source, tau)
 
 
-def update_target_network(target: nn.Module, online: nn.Module, tau: float = 0.005) -> None:
+def update_target_network(target: VisionLanguageModel, online: VisionLanguageModel, tau: float = 0.005) -> None:
     """Let the target network follow the online one."""
     soft_update(target.parameters(), online.parameters(), tau)  # expect: BUF302
 

@@ -137,3 +137,22 @@ def assign_weights_by_kind(model: nn.Module, state_dict: dict[str, Tensor]) -> N
             setattr(module, leaf, tensor)
         else:
             setattr(module, leaf, nn.Parameter(tensor, requires_grad=tensor.is_floating_point()))
+
+
+def materialise(config: ModelConfig, state_dict: dict[str, Tensor]) -> VisionLanguageModel:
+    """Build a model without memory, so that none is filled twice, and load a checkpoint into it."""
+    with torch.device("meta"):
+        model = VisionLanguageModel(config)
+    model.to_empty(device="cpu")  # expect: BUF403
+    model.load_state_dict(state_dict)
+    return model
+
+
+def materialise_and_initialise(config: ModelConfig, state_dict: dict[str, Tensor]) -> VisionLanguageModel:
+    """As `materialise`, but buffers that no checkpoint has are computed again."""
+    with torch.device("meta"):
+        model = VisionLanguageModel(config)
+    model.to_empty(device="cpu")
+    model.init_weights()
+    model.load_state_dict(state_dict)
+    return model

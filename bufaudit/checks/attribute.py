@@ -1,0 +1,67 @@
+"""Tensors that a module keeps as plain attributes: BUF502."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bufaudit.checks.context import Note, Problem
+from bufaudit.project import same_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from bufaudit.checks.context import Subject
+    from bufaudit.project import FoundClass
+    from bufaudit.results import Confidence
+    from bufaudit.source.facts import TensorAttribute
+
+
+def check(subject: Subject) -> Iterator[Problem]:
+    """All problems of this family in one file."""
+    for fact in subject.facts.attributes:
+        judged = _judged(subject, fact)
+        found = subject.project.find_class(subject.path, fact.class_name) if judged else None
+        if judged is None or found is None or not subject.project.is_module(found):
+            continue
+        if _is_registered(subject, found, fact.name):
+            continue
+        confidence, text = judged
+        note = Note(subject.path, fact.use_line, f"`{fact.name}` is used here")
+        symbol = f"{fact.class_name}.{fact.method}"
+        yield Problem("BUF502", confidence, fact.place, f"`self.{fact.name}` {text}", symbol, (note,))
+
+
+def _judged(subject: Subject, fact: TensorAttribute) -> tuple[Confidence, str] | None:
+    """How sure it is that a plain tensor does harm, and which; None where it does none."""
+    if fact.use == "average" and not fact.saved:
+        return "high", (
+            "is an average that `forward` updates, and no buffer: the state dict never has it, "
+            "so it starts anew after each load"
+        )
+    if fact.made == "random" and not fact.saved:
+        return "high", (
+            "is drawn at random and is no buffer: the state dict never has it, "
+            "so a model that is loaded computes with other values than the one that was saved"
+        )
+    if fact.use != "operation" or fact.placed or fact.moved:
+        return None
+    if fact.made == "argument":
+        # Where a file registers such tensors, one that it does not register was forgotten. Losses are seldom moved.
+        forgotten = bool(subject.facts.registrations) and "loss" not in fact.class_name.lower()
+        return "medium" if forgotten else "low", (
+            "is a tensor that the constructor is given, kept as a plain attribute: "
+            "`.to()` and the state dict pass it by, and `forward` combines it with its inputs"
+        )
+    return "medium", (
+        "is a plain tensor, not a buffer: `.to()` and `.cuda()` leave it where it was made, "
+        "and `forward` combines it with its inputs"
+    )
+
+
+def _is_registered(subject: Subject, found: FoundClass, name: str) -> bool:
+    """Whether a class or one of its bases registers a buffer of that name."""
+    return any(
+        same_name(registration.fact.name, name)
+        for member in subject.project.lineage(found)
+        for registration in subject.project.registrations(member)
+    )

@@ -1,0 +1,123 @@
+"""Buffers as they are registered: too late for a load (BUF503), or out of the meta device's reach (BUF504)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bufaudit.checks.context import Note, Problem
+from bufaudit.project import is_constant, same_name
+from bufaudit.source.syntax import last_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from bufaudit.checks.context import Subject
+    from bufaudit.project import FoundClass
+    from bufaudit.results import Confidence
+    from bufaudit.source.facts import FillFact, MetaEffect, Phase, RegistrationFact
+
+#: Base classes that make no module of what inherits from them.
+_NO_MODULE = frozenset({"object", "ABC", "Generic", "Protocol"})
+_NONE = "None"
+_UNEXPECTED = (
+    "a checkpoint saved after that cannot be loaded into a fresh model: "
+    "load_state_dict finds an unexpected key, and raises or, not strict, drops the value"
+)
+
+#: How sure it is that a value which a method sets is one that a checkpoint must give back, by when the method runs.
+_CONFIDENCES: dict[Phase, Confidence] = {"training": "high", "forward": "medium"}
+#: What happens to a value that is made so, the worst first.
+_CONSEQUENCES: dict[MetaEffect, str] = {
+    "raises": (
+        "which raises when the model is built on the meta device: "
+        "it needs the values of a meta tensor, or mixes one with a tensor on the CPU"
+    ),
+    "sizes": (
+        "which takes its values for sizes under DeepSpeed's zero.Init: floats and booleans raise, integers give "
+        "uninitialised memory of that shape; under the meta device it stays on the CPU"
+    ),
+    "escapes": "which stays on the CPU when the model is built on the meta device",
+}
+
+
+def check(subject: Subject) -> Iterator[Problem]:
+    """All problems of this family in one file."""
+    yield from _late(subject)
+    for fact in subject.facts.registrations:
+        if fact.hazards and fact.when == "construction":
+            yield _meta_unsafe(subject, fact)
+
+
+# BUF503
+
+
+def _late(subject: Subject) -> Iterator[Problem]:
+    seen = set()
+    for fact in subject.facts.registrations:
+        key = fact.class_name, fact.name
+        if key in seen or not _may_be_late(fact):
+            continue
+        found = subject.project.find_class(subject.path, fact.class_name or "")
+        if found is None or not _leaves_it_to_torch(subject, found):
+            continue
+        late = _first_late(subject, found, fact.name)
+        if late is not None:
+            seen.add(key)
+            yield _late_problem(subject, fact, late)
+
+
+def _may_be_late(fact: RegistrationFact) -> bool:
+    late = fact.made_from == _NONE or fact.when != "construction"
+    return late and fact.persistent is True and fact.receiver == "self" and fact.name != "{}"
+
+
+def _first_late(subject: Subject, found: FoundClass, name: str) -> RegistrationFact | FillFact | None:
+    """The first statement that makes a buffer of a class persistent, none where construction or a load does."""
+    own = [each.fact for each in subject.project.registrations(found)]
+    inherited = [
+        each.fact for member in subject.project.lineage(found) for each in subject.project.registrations(member)
+    ]
+    if any(
+        same_name(each.name, name) and each.made_from != _NONE and each.when in ("construction", "load")
+        for each in inherited
+    ):
+        return None
+    fills = [each for each in subject.facts.fills if each.class_name == found.fact.name and each.name == name]
+    if any(each.when in ("construction", "load") for each in fills):
+        return None
+    late = [each for each in own if each.name == name and each.made_from != _NONE and each.persistent is True]
+    every: list[RegistrationFact | FillFact] = [*late, *fills]
+    return min(every, key=lambda each: (each.when == "later", each.place.line), default=None)
+
+
+def _leaves_it_to_torch(subject: Subject, found: FoundClass) -> bool:
+    """Whether a class is a module that leaves its state dict to torch."""
+    bases = {last_name(base) for base in subject.project.foreign_bases(found)}
+    if bases <= _NO_MODULE or any("Lazy" in base for base in bases):
+        return False
+    return not any(member.fact.handles_state_dict for member in subject.project.lineage(found))
+
+
+def _late_problem(subject: Subject, fact: RegistrationFact, late: RegistrationFact | FillFact) -> Problem:
+    confidence = _CONFIDENCES.get(late.when, "low")
+    if late.when == "forward" and is_constant(late.made_from):
+        confidence = "low"
+    symbol = f"{fact.class_name}.{fact.method}"
+    if fact.made_from == _NONE:
+        text = (
+            f"`{fact.name}` is registered as None, and so no part of the state dict before `{late.method}` fills it: "
+        )
+        note = Note(subject.path, late.place.line, f"`{fact.name}` gets a value here")
+        return Problem("BUF503", confidence, fact.place, text + _UNEXPECTED, symbol, (note,))
+    text = f"`{fact.name}` becomes a persistent buffer only in `{fact.method}`: "
+    return Problem("BUF503", confidence, fact.place, text + _UNEXPECTED, symbol)
+
+
+# BUF504
+
+
+def _meta_unsafe(subject: Subject, fact: RegistrationFact) -> Problem:
+    worst = min(fact.hazards, key=lambda hazard: list(_CONSEQUENCES).index(hazard.effect))
+    built_so = worst.effect != "escapes" and subject.project.is_transformers(subject.path)
+    text = f"`{fact.name}` is made from `{worst.text}`, {_CONSEQUENCES[worst.effect]}"
+    return Problem("BUF504", "medium" if built_so else "low", fact.place, text, f"{fact.class_name}.{fact.method}")

@@ -1,0 +1,67 @@
+"""The models that a class is part of, wherever on disk they are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from projects import project_of
+
+from bufaudit.users import users_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MODEL = """
+    from transformers import PreTrainedModel
+    from .layers import make_block as block
+    class Net(PreTrainedModel):
+        def __init__(self):
+            self.block = block()
+"""
+LAYERS = """
+    class Rope: 0
+    class Block:
+        def __init__(self):
+            self.rope = Rope()
+    def make_block():
+        return Block()
+"""
+
+
+def models(folder: Path, files: dict[str, str]) -> tuple[list[str], bool]:
+    sources = project_of(folder, files)
+    found = sources.project.find_class(sources.path("p/layers.py"), "Rope")
+    assert found is not None
+    users = users_of(sources.project, found)
+    return [model.fact.name for model in users.models], users.loads_itself
+
+
+def test_model_in_another_file_is_found_through_a_factory(tmp_path: Path) -> None:
+    files = {"p/__init__.py": "", "p/layers.py": LAYERS, "p/model.py": MODEL}
+    assert models(tmp_path, files) == (["Net"], False)
+
+
+def test_class_of_the_same_name_elsewhere_is_no_user(tmp_path: Path) -> None:
+    other = MODEL.replace(".layers", ".others")
+    files = {"p/__init__.py": "", "p/layers.py": LAYERS, "p/others.py": LAYERS, "p/model.py": other}
+    assert models(tmp_path, files) == ([], False)
+
+
+def test_loader_of_a_model_around_the_model(tmp_path: Path) -> None:
+    """An engine builds the model itself and fills it, so that nothing of it is ever on the meta device."""
+    outer = """
+        from torch import nn
+        from .model import Net
+        class Engine(nn.Module):
+            def __init__(self):
+                self.net = Net()
+            def load_weights(self, weights):
+                pass
+    """
+    files = {"p/__init__.py": "", "p/layers.py": LAYERS, "p/model.py": MODEL, "p/engine.py": outer}
+    assert models(tmp_path, files) == (["Net"], True)
+
+
+def test_tests_of_a_package_are_not_its_users(tmp_path: Path) -> None:
+    files = {"p/__init__.py": "", "p/layers.py": LAYERS, "p/tests/model.py": MODEL.replace(".layers", "..layers")}
+    assert models(tmp_path, files) == ([], False)
