@@ -28,6 +28,10 @@ _NOTHING = lazy_pattern(
     r"^torch\.(tensor|as_tensor|zeros|ones)\((\[\]|0,|0\)$|\(0,|\[0\]\)?$)|^torch\.(zeros|ones|tensor)\(\s*size=\(0"
 )
 _EMPTY = lazy_pattern(r"^(torch\.)?(tensor|as_tensor)\(\[\]|^(torch\.)?(zeros|ones|rand|randn)\((size=)?[\[(]?0\b")
+#: What says nothing if nobody reads it: a few written-down numbers, kept for their device, or a copy of another buffer.
+_IDLE = lazy_pattern(
+    r"^(torch\.)?(zeros|ones|tensor|full|rand|randn|as_tensor)\([\d\s.,()\[\]-]*(, \w+=[\w.]+)*\)$|\.clone\(\)$"
+)
 _FEW_ZEROS = lazy_pattern(r"^(torch\.)?zeros(_like)?\(")
 
 
@@ -43,7 +47,9 @@ def check(subject: Subject) -> Iterator[Problem]:
         key = fact.class_name, fact.name
         if fact.persistent is True or fact.receiver != "self" or fact.class_name is None or key in seen:
             continue
-        if _holds_nothing(fact) or fact.name == "{}" or not _is_read(subject, fact):
+        if _holds_nothing(fact) or fact.name == "{}":
+            continue
+        if _IDLE.search(fact.made_from) and not _is_read(subject, fact):
             continue
         owner = subject.project.find_class(subject.path, fact.class_name)
         if owner is None or restorers.restored_nearby(owner, fact.name):
@@ -125,7 +131,8 @@ def _confidence(
     resets = [name for name in methods if name.startswith(vocabulary.INITIALISERS) and name not in built_by(methods)]
     if writer_among(methods, resets, fact.name):
         return "low" if _FEW_ZEROS.search(fact.made_from) else "medium"
-    return "medium" if answer.answer == "unknown" or mixed else "high"
+    unsure = answer.answer == "unknown" or mixed or not _is_read(subject, fact)
+    return "medium" if unsure else "high"
 
 
 def _needs_old_transformers(subject: Subject, model: FoundClass) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections import ChainMap
 from typing import TYPE_CHECKING
 
 from bufaudit import torch_state
@@ -67,12 +68,13 @@ def attribute_types(node: ast.ClassDef) -> dict[str, str]:
     disputed = set()
     for statement in node.body:
         given = annotated_types(statement) if isinstance(statement, Definition) else {}
+        known = ChainMap(types, given)
         for assignment in statements((statement,)):
             if not isinstance(assignment, ast.Assign):
                 continue
             for target in assignment.targets:
                 text = dotted(target)
-                made = constructed_type(assignment.value, {**types, **given}) if text.startswith("self.") else None
+                made = constructed_type(assignment.value, known) if text.startswith("self.") else None
                 if made is not None and types.setdefault(text, made) != made:
                     disputed.add(text)
     return {text: made for text, made in types.items() if text not in disputed}

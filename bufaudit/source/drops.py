@@ -13,7 +13,6 @@ from bufaudit.source.blocks import Gate, any_word
 from bufaudit.source.constructors import constructed_type
 from bufaudit.source.facts import DropFact, Step
 from bufaudit.source.syntax import Definition, dotted, last_name, source_text, walk
-from bufaudit.torch_state import VANISHED_ROPE_ATTRIBUTE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,18 +20,8 @@ if TYPE_CHECKING:
     from bufaudit.source.facts import DropKind
     from bufaudit.source.syntax import Places
 
-#: Words without one of which a definition lets go of nothing, but by a walk over buffers that makes empty ones.
-GATE = Gate(
-    any_word(
-        "to_empty(",
-        "include_buffers",
-        "offload_tags",
-        ".pause(",
-        "materialize_",
-        f'"{VANISHED_ROPE_ATTRIBUTE}"',
-        f"'{VANISHED_ROPE_ATTRIBUTE}'",
-    )
-)
+#: Words without one of which nothing is let go of, but by a walk over buffers that makes empty ones.
+GATE = Gate(any_word("to_empty(", "include_buffers", "offload_tags", ".pause(", "materialize_"))
 EMPTY = Gate(any_word("empty_like("))
 WALKED = Gate(any_word("buffers(", "._buffers"))
 
@@ -172,7 +161,8 @@ class _Unit:
                     self._block(statement.finalbody, path)
             case ast.For() if (emptied := _emptied_module(statement)) is not None:
                 # The walk and what it puts in place of each buffer bring nothing back.
-                self._drop("empty_like", statement.iter, statement, emptied, path)
+                how: DropKind = "unsaved" if "non_persistent" in source_text(statement.iter) else "empty_like"
+                self._drop(how, statement.iter, statement, emptied, path)
                 start = len(self.passed)
                 self._block(statement.body, path)
                 self.passed[start:] = [passed for passed in self.passed[start:] if passed.step.callee != "="]
@@ -221,8 +211,6 @@ class _Unit:
                 self._drop("pool", call, statement, receiver, path)
             case ast.Attribute(attr="pause") if _MEMORY_SAVER.search(receiver) and "weight" in arguments.lower():
                 self._drop("pool", call, statement, receiver, path)
-            case ast.Name(id="getattr" | "hasattr") if f"'{VANISHED_ROPE_ATTRIBUTE}'" in arguments:
-                self._drop("vanished", call, statement, source_text(call.args[0]), path)
         self._pass(callee or last_name(source_text(call.func)), arguments, call, path)
 
     def _assignment(self, statement: ast.stmt, path: _Path) -> None:

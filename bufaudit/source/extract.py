@@ -17,7 +17,7 @@ from bufaudit.source.constructors import attribute_types, statements
 from bufaudit.source.facts import ClassFact, FileFacts, HandoverFact, RestoreFact
 from bufaudit.source.flow import read_function
 from bufaudit.source.registrations import RegistrationReader
-from bufaudit.source.restores import restores_of_class
+from bufaudit.source.restores import restores_of_class, sparings_of_class
 from bufaudit.source.scope import read_scope
 from bufaudit.source.suppressions import parse_suppressions
 from bufaudit.source.syntax import Definition, Places, dotted, walk
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         Function,
         MethodFact,
         RegistrationFact,
+        SparingFact,
         TensorAttribute,
     )
     from bufaudit.source.scope import Scope
@@ -131,6 +132,7 @@ class _Extraction:
         self._fills: list[FillFact] = []
         self._restores: list[RestoreFact] = []
         self._handovers: list[HandoverFact] = []
+        self._sparings: list[SparingFact] = []
         self._methods: list[MethodFact] = []
         self._dtype_uses: list[DtypeUse] = []
         self._drops: list[DropFact] = []
@@ -154,6 +156,7 @@ class _Extraction:
             fills=tuple(self._fills),
             restores=tuple(self._restores),
             handovers=tuple(self._handovers),
+            sparings=tuple(self._sparings),
             methods=tuple(self._methods),
             touches=touches,
             buffers_read=read,
@@ -225,6 +228,7 @@ class _Extraction:
     def _class_restores(self, node: ast.ClassDef, name: str) -> list[RestoreFact]:
         found = dict.fromkeys(restores_of_class(node, name, self._places))
         self._handovers += (fact for fact in found if isinstance(fact, HandoverFact))
+        self._sparings += sparings_of_class(node, name, self._places)
         return [fact for fact in found if isinstance(fact, RestoreFact)]
 
     def _class_attributes(self, node: ast.ClassDef, name: str) -> list[TensorAttribute]:

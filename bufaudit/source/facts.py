@@ -84,10 +84,10 @@ MetaEffect = Literal[
 DropKind = Literal[
     "to_empty",
     "empty_like",  # each tensor of a walk over buffers becomes an empty one
+    "unsaved",  # so does each of a walk over non-persistent buffers
     "meta",  # a model is built with its buffers on the meta device too
     "pool",  # a memory pool with a module in it is dropped
     "reload",  # what a layer holds after it was materialised is copied over the buffers that it had
-    "vanished",  # a repair asks for an attribute that no module has any more
 ]
 
 #: What a tensor that a class keeps is: drawn at random, computed alike each time, or given to the constructor.
@@ -199,6 +199,15 @@ class HandoverFact:
     target: str | None
     callee: str
     of_module: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SparingFact:
+    """An initialiser leaves alone a module whose tensors are all marked as loaded, if its argument `option` is true."""
+
+    initialiser: str
+    option: str
+    place: Place
 
 
 @dataclass(frozen=True, slots=True)
@@ -424,6 +433,7 @@ class FileFacts:
     fills: tuple[FillFact, ...] = ()
     restores: tuple[RestoreFact, ...] = ()
     handovers: tuple[HandoverFact, ...] = ()
+    sparings: tuple[SparingFact, ...] = ()
     methods: tuple[MethodFact, ...] = ()
     touches: tuple[Touch, ...] = ()
     buffers_read: frozenset[str] = frozenset()

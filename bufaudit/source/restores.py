@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Literal
 
 from bufaudit.source import vocabulary
 from bufaudit.source.blocks import Gate, any_match, any_word
-from bufaudit.source.facts import HandoverFact, RestoreFact
+from bufaudit.source.facts import HandoverFact, RestoreFact, SparingFact
 from bufaudit.source.guards import guards_of
-from bufaudit.source.syntax import Definition, constant_string, dotted, last_name, name_pattern, walk
+from bufaudit.source.syntax import Definition, branches_of_test, constant_string, dotted, last_name, name_pattern, walk
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -174,6 +174,37 @@ def _facts(
 
 def _stands_in(method: Definition, fact: Fact) -> bool:
     return isinstance(fact, HandoverFact) or method.lineno <= fact.place.line <= (method.end_lineno or method.lineno)
+
+
+def sparings_of_class(node: ast.ClassDef, qualified_name: str, places: Places) -> Iterator[SparingFact]:
+    """The initialisers of a class that spare loaded tensors only where an option tells them to.
+
+    One of the kind that hands every module on to `_init_weights`, which may write in place.
+    """
+    for method in node.body:
+        if not isinstance(method, Definition) or not method.name.startswith(vocabulary.INITIALISERS):
+            continue
+        options = {argument.arg for argument in (*method.args.args, *method.args.kwonlyargs)}
+        handed_on = (call for call in walk(method) if isinstance(call, ast.Call))
+        if not any(dotted(call.func) == "self._init_weights" for call in handed_on):
+            continue
+        for statement in method.body:
+            match statement:
+                case ast.If(test=ast.BoolOp(op=ast.And()) as test, body=[*_, ast.Return()]) if _asks_all_marks(test):
+                    operands = branches_of_test(test)
+                    option = next(
+                        (each.id for each in operands if isinstance(each, ast.Name) and each.id in options), ""
+                    )
+                    if option:
+                        yield SparingFact(f"{qualified_name}.{method.name}", option, places.of(test, statement))
+
+
+def _asks_all_marks(test: ast.expr) -> bool:
+    """Whether a condition asks if all tensors of a module are marked as loaded."""
+    return any(
+        isinstance(node, ast.Call) and dotted(node.func) == "all" and "initialized" in guards_of(node)
+        for node in walk(test)
+    )
 
 
 def _attributes_asked(test: ast.expr, variables: Mapping[str, str]) -> frozenset[str]:

@@ -199,14 +199,13 @@ STATE_CONTAINER = lazy_pattern(
 FOLLOWERS = frozenset({"teacher", "momentum_encoder", "target_encoder"})
 #: Said of a file in which a copy that follows a model is put into evaluation mode.
 EVALUATED_COPY = "evaluated copy"
-_EVALUATED_COPY = lazy_pattern(
-    r"(?:teacher|target|momentum)\w*\b[^\n]*\.(?:eval\(\)|set_training_mode\(|train\((?:mode=)?False\))"
-)
+_EVALUATION = (".eval()", ".set_training_mode(", ".train(False)", ".train(mode=False)")
+_EVALUATED_COPY = lazy_pattern(rf"(?:teacher|target|momentum)\w*\b[^\n]*(?:{'|'.join(map(re.escape, _EVALUATION))})")
 
 
 def puts_copy_into_evaluation(text: str) -> bool:
     """Whether code puts a teacher or target network into evaluation mode."""
-    return _EVALUATED_COPY.search(text) is not None
+    return any(word in text for word in _EVALUATION) and _EVALUATED_COPY.search(text) is not None
 
 
 #: What code keeps in float32, or in another dtype than the rest.

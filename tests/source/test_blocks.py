@@ -260,7 +260,9 @@ def offences(paths: list[str]) -> list[str]:
         definitions = blocks(text)
         if [lines_of(text, block)[0] for block in definitions] != expected:
             found.append(path)
-        if any(below != wanted[: len(below)] for below, wanted in zip(found_methods(text), expected_below, strict=True)):
+        if any(
+            below != wanted[: len(below)] for below, wanted in zip(found_methods(text), expected_below, strict=True)
+        ):
             found.append(path)
         if skeleton(text, definitions, ()).count("\n") != text.count("\n"):
             found.append(path)

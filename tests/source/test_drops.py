@@ -43,7 +43,11 @@ def callees(fact: DropFact) -> list[str]:
         ("allocator.sleep(offload_tags=())", "pool", "allocator"),
         ("allocator.sleep(offload_tags=('weights',) if level == 1 else tuple())", "pool", "allocator"),
         ("self.memory_saver.pause(WEIGHTS)", "pool", "self.memory_saver"),
-        ("f = getattr(module, 'rope_init_fn', None)", "vanished", "module"),
+        (
+            "for name, buffer in self.named_non_persistent_buffers(): setattr(self, name, torch.empty_like(buffer))",
+            "unsaved",
+            "self",
+        ),
         (
             "materialize_layer(m)\nfor n, b in buffers.items():\n    b.data.copy_(getattr(m, n))",
             "reload",
