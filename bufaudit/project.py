@@ -193,9 +193,9 @@ class Project:
             self._mentions[path] = self._load_mentions(path)
         return self._mentions[path]
 
-    def files_with(self, word: str, near: str) -> tuple[str, ...]:
-        """The files of the package around a file in which a word occurs."""
-        folder = top_folder(near)
+    def files_with(self, word: str, near: str, *, beside: bool = False) -> tuple[str, ...]:
+        """The files in which a word occurs: of the package around a file, or those `beside` it, in its folder."""
+        folder = os.path.dirname(near) if beside else top_folder(near)
         if folder not in self._packages:
             self._packages[folder] = PackageText(folder)
         return self._packages[folder].files_with(word)
@@ -356,6 +356,9 @@ class Project:
     def _resolve_target(self, path: str, target: str, rest: str, depth: int) -> FoundClass | str | None:
         """What an import's target, with what follows it, stands for."""
         full = f"{target}.{rest}" if rest else target
+        if full.startswith("torch.nn.") and not self.module_name(path).startswith("torch."):
+            # What these register is known; torch's own files, where they lie beside, would tell no more.
+            return full
         dots = len(full) - len(full.lstrip("."))
         parts = full[dots:].split(".")
         for length in range(len(parts), -1, -1):
