@@ -20,12 +20,12 @@ from bufaudit.source.registrations import RegistrationReader
 from bufaudit.source.restores import restores_of_class, sparings_of_class
 from bufaudit.source.scope import read_scope
 from bufaudit.source.suppressions import parse_suppressions
-from bufaudit.source.syntax import Definition, Places, dotted, walk
+from bufaudit.source.syntax import Definition, Places, dotted, last_name, walk
 from bufaudit.source.text import Unreadable, parse
 from bufaudit.source.upkeep import methods_of_class, uses_of_buffers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from bufaudit.source.facts import (
         Argument,
@@ -41,29 +41,35 @@ if TYPE_CHECKING:
     from bufaudit.source.scope import Scope
 
 #: Without one of these words a function does nothing to state that any rule asks about, but by a cast.
-_STATE = Gate(
-    any_word(
-        ".parameters(",
-        "named_parameters(",
-        "trainable_parameters(",
-        "broadcast_parameters(",
-        "._parameters",
-        "buffers(",
-        "._buffers",
-        "state_dict",
-        "setattr(",
-        "register_parameter",
-        "param_shapes",
-        "load_weights",
-        "set_module_tensor",
-    )
+_PARAMETERS = any_word("parameters(")
+_WORDS = any_word(
+    "._parameters",
+    "buffers(",
+    "._buffers",
+    "state_dict",
+    "setattr(",
+    "register_parameter",
+    "param_shapes",
+    "load_weights",
+    "set_module_tensor",
 )
-#: Methods by which a class has a say in how its state dict is made or loaded, and words without which it has none.
+#: What may stand before the `parameters(` of a walk.
+_BEFORE_PARAMETERS = (".", "named_", "trainable_", "broadcast_")
+
+
+def _offsets_of_state(text: str) -> Iterator[int]:
+    yield from _WORDS(text)
+    yield from (found for found in _PARAMETERS(text) if text.endswith(_BEFORE_PARAMETERS, 0, found))
+
+
+_STATE = Gate(_offsets_of_state)
+#: Methods by which a class has a say in how its state dict is made or loaded; words without one of which, and of the
+#: above, it has none.
 _STATE_DICT_METHODS = frozenset(
     {"state_dict", "_save_to_state_dict", "load_state_dict", "_load_from_state_dict", "set_extra_state",
      "on_save_checkpoint", "on_load_checkpoint"}
 )  # fmt: skip
-_HANDLING = Gate(any_word("state_dict", "set_extra_state", "on_save_checkpoint", "on_load_checkpoint"), reach="method")
+_HANDLING = Gate(any_word("set_extra_state", "on_save_checkpoint", "on_load_checkpoint"), reach="method")
 _CLASS = Gate(any_word("class "))
 #: What the parts of a file are parsed for; all else gives no facts but the headers of its blocks.
 GATES = (
@@ -204,7 +210,8 @@ class _Extraction:
                     wraps_pretrained=bool(own_restores)
                     and self._mentions(node, restores.PRETRAINED)
                     and _wraps_pretrained(node),
-                    handles_state_dict=self._mentions(node, _HANDLING) and _handles_state_dict(node),
+                    handles_state_dict=(self._mentions(node, _STATE) or self._mentions(node, _HANDLING))
+                    and _handles_state_dict(node),
                 )
             )
         types: dict[str, str] | None = None
@@ -271,7 +278,9 @@ class _Extraction:
         helpers = [function for function in self._functions if walked_parameters(function)]
         if not helpers:
             return ()
-        return tuple(arguments_given([node for node in body if self._mentions(node, _STATE)], helpers))
+        calls = Gate(any_word(*sorted({f"{last_name(helper.name)}(" for helper in helpers})))
+        callers = [node for node in body if self._mentions(node, _STATE) and self._mentions(node, calls)]
+        return tuple(arguments_given(callers, helpers))
 
     def _class_dtype_uses(
         self, node: ast.ClassDef, name: str, registered: Sequence[RegistrationFact]
@@ -299,11 +308,13 @@ class _Extraction:
 
     def _extent(self, node: ast.stmt) -> tuple[int, int]:
         """The offsets of the first line of a statement and of what follows its last."""
-        return self._line_starts[node.lineno - 1], self._line_starts[node.end_lineno or node.lineno]
+        first, last = node.lineno - 1, node.end_lineno or node.lineno
+        return self._lengths[first] + first, self._lengths[last] + last
 
     @cached_property
-    def _line_starts(self) -> list[int]:
-        return [0, *accumulate(len(line) + 1 for line in self._source.split("\n"))]
+    def _lengths(self) -> list[int]:
+        """The offset of each line, less the newlines before it."""
+        return [0, *accumulate(map(len, self._source.split("\n")))]
 
     def _words(self) -> frozenset[str]:
         """What the whole file says that it knows of, asked only where something happens to state."""

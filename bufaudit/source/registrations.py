@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from bufaudit.source.blocks import Gate, any_word
 from bufaudit.source.facts import FillFact, RegistrationFact
 from bufaudit.source.hazards import hazards_of
-from bufaudit.source.phases import CONSTRUCTORS, phases, reached_from
+from bufaudit.source.phases import CONSTRUCTORS, calls_on_self, phases, reached_from
 from bufaudit.source.syntax import Definition, constant_string, dotted, last_name, name_pattern, source_text, walk
 
 if TYPE_CHECKING:
@@ -61,8 +61,9 @@ class RegistrationReader:
         if all(method.name == "__init__" for method, _ in found):
             yield from (fact for _, fact in found)
             return
-        built = reached_from(CONSTRUCTORS, methods)
-        when = phases(methods)
+        calls = calls_on_self(methods)
+        built = reached_from(CONSTRUCTORS, calls)
+        when = phases(calls)
         for method, fact in found:
             fact = replace(fact, when=when[method.name])
             if method.name not in built:
@@ -82,7 +83,7 @@ class RegistrationReader:
         if not names:
             return
         methods = [child for child in node.body if isinstance(child, Definition)]
-        when = phases(methods)
+        when = phases(calls_on_self(methods))
         for method in methods:
             for statement in (each for each in walk(method) if isinstance(each, ast.stmt)):
                 value, attributes = _assigned_on_self(statement)

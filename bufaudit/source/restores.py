@@ -185,9 +185,6 @@ def sparings_of_class(node: ast.ClassDef, qualified_name: str, places: Places) -
         if not isinstance(method, Definition) or not method.name.startswith(vocabulary.INITIALISERS):
             continue
         options = {argument.arg for argument in (*method.args.args, *method.args.kwonlyargs)}
-        handed_on = (call for call in walk(method) if isinstance(call, ast.Call))
-        if not any(dotted(call.func) == "self._init_weights" for call in handed_on):
-            continue
         for statement in method.body:
             match statement:
                 case ast.If(test=ast.BoolOp(op=ast.And()) as test, body=[*_, ast.Return()]) if _asks_all_marks(test):
@@ -195,8 +192,13 @@ def sparings_of_class(node: ast.ClassDef, qualified_name: str, places: Places) -
                     option = next(
                         (each.id for each in operands if isinstance(each, ast.Name) and each.id in options), ""
                     )
-                    if option:
+                    if option and _hands_on(method):
                         yield SparingFact(f"{qualified_name}.{method.name}", option, places.of(test, statement))
+
+
+def _hands_on(method: Definition) -> bool:
+    """Whether a method calls `_init_weights` of its own object."""
+    return any(isinstance(node, ast.Call) and dotted(node.func) == "self._init_weights" for node in walk(method))
 
 
 def _asks_all_marks(test: ast.expr) -> bool:
