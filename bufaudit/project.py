@@ -7,13 +7,13 @@ other files a run happens to name.
 from __future__ import annotations
 
 import os
-import re
 import sys
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from bufaudit import torch_state
+from bufaudit.patterns import lazy_pattern
 from bufaudit.source.package import PackageText, top_folder
 from bufaudit.source.parts import Parts
 from bufaudit.source.syntax import last_name
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     from bufaudit.source.mentions import Mentions
 
 #: Expressions whose value is the same each time: tables, masks, literals.
-_CONSTANT = re.compile(
+_CONSTANT = lazy_pattern(
     r"(ones|zeros|full|empty)\((\(\)|\[\]|0\b)|load_file|\.load\(|arange|linspace|logspace|tril|triu|\beye\b|meshgrid|"
     r"cartesian|hann_window|hamming|sin\(|cos\(|\*\*|"
     r"(torch\.)?(tensor|as_tensor|Tensor|LongTensor|FloatTensor|IntTensor)\(|from_numpy|np\.|numpy|math\."
 )
 #: A marker of device or dtype, or memory that construction does not write either.
-_EMPTY = re.compile(r"(torch\.)?(empty\(|(tensor|zeros|Tensor)\((0\b|\[\]|\(0,\)|\)))")
+_EMPTY = lazy_pattern(r"(torch\.)?(empty\(|(tensor|zeros|Tensor)\((0\b|\[\]|\(0,\)|\)))")
 _DEEPEST_RESOLUTION = 12
 _LARGEST_TREE = 400
 
@@ -194,9 +194,9 @@ class Project:
             self._mentions[path] = self._load_mentions(path)
         return self._mentions[path]
 
-    def files_with(self, word: str, near: str) -> tuple[str, ...]:
-        """The files of the package around a file in which a word occurs."""
-        folder = top_folder(near)
+    def files_with(self, word: str, near: str, *, beside: bool = False) -> tuple[str, ...]:
+        """The files in which a word occurs: of the package around a file, or those `beside` it, in its folder."""
+        folder = os.path.dirname(near) if beside else top_folder(near)
         if folder not in self._packages:
             self._packages[folder] = PackageText(folder)
         return self._packages[folder].files_with(word)
@@ -375,6 +375,9 @@ class Project:
     ) -> FoundClass | str | None:
         """What an import's target, with what follows it, stands for."""
         full = f"{target}.{rest}" if rest else target
+        if full.startswith("torch.nn.") and not self.module_name(path).startswith("torch."):
+            # What these register is known; torch's own files, where they lie beside, would tell no more.
+            return full
         dots = len(full) - len(full.lstrip("."))
         parts = full[dots:].split(".")
         for length in range(len(parts), -1, -1):

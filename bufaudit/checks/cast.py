@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bufaudit import torch_state
 from bufaudit.checks.context import Note, Problem
+from bufaudit.patterns import lazy_pattern
 from bufaudit.project import FoundClass, FoundRegistration
 from bufaudit.source import vocabulary
 from bufaudit.source.casts import MODULE_NAME, PRECISE, is_float32, is_precise
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 _CODE = "BUF402"
 _MOST = 3
 #: Classes that take any user's model and go on to train it or to generate with it.
-_FRAMEWORK = re.compile(r"Engine|Trainer|Worker|Learner")
+_FRAMEWORK = lazy_pattern(r"Engine|Trainer|Worker|Learner")
 _FLOAT16 = "torch.float16"
-_TRAINS = re.compile(r"[Tt]rain|[Ll]earner|Engine|[Ff]ine.?tun|[Rr]ollout|optimi[sz]er")
+_TRAINS = lazy_pattern(r"[Tt]rain|[Ll]earner|Engine|[Ff]ine.?tun|[Rr]ollout|optimi[sz]er")
 #: Functions that do what they are told, and no more: the caller asks for the cast.
-_ASKED_FOR = re.compile(r"^(to|half|bfloat16|float16|bf16|fp16|type|_apply)$")
-_FREQUENCY = re.compile(r"inv_freq|inverse_freq")
+_ASKED_FOR = lazy_pattern(r"^(to|half|bfloat16|float16|bf16|fp16|type|_apply)$")
+_FREQUENCY = lazy_pattern(r"inv_freq|inverse_freq")
 
 
 def check(subject: Subject) -> Iterator[Problem]:

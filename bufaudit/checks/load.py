@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from bufaudit.checks.context import PARTIAL, Problem, registered_here, what_is_lost
+from bufaudit.patterns import lazy_pattern
 from bufaudit.source import vocabulary
 from bufaudit.source.syntax import last_name
 
@@ -16,32 +17,32 @@ if TYPE_CHECKING:
     from bufaudit.results import Confidence
     from bufaudit.source.facts import Call, Effect, Place, Walk
 
-_INITIALISER_NAME = re.compile(r"init_weights|reset_parameters|_init_")
-_OPTIMIZER = re.compile(
+_INITIALISER_NAME = lazy_pattern(r"init_weights|reset_parameters|_init_")
+_OPTIMIZER = lazy_pattern(
     r"optim|sched|scaler|sampler|loader|tokenizer|processor|ema\b|rng|metric|callback", re.IGNORECASE
 )
-_WHOLE_LOAD = re.compile(
+_WHOLE_LOAD = lazy_pattern(
     r"resum|consolidat|zero_checkpoint|full[_ ](model|state|checkpoint|weights)|entire|complete|whole|exact",
     re.IGNORECASE,
 )
-_READ_FROM_FILE = re.compile(r"load|state_dict|checkpoint|ckpt|read", re.IGNORECASE)
-_PARTIAL_LOAD = re.compile(
+_READ_FROM_FILE = lazy_pattern(r"load|state_dict|checkpoint|ckpt|read", re.IGNORECASE)
+_PARTIAL_LOAD = lazy_pattern(
     r"partial|pre-?trained|backbone|encoder|(?<![a-z])lora|adapter|peft|skip|ignor|mismatch|missing|unexpected|head|"
     r"vision|tower|projector|finetun|fine-tun|transfer|subset|prefix|shape|compatib|optional|strict|filter|teacher|"
     r"student|extra|delta|quant|legacy",
     re.IGNORECASE,
 )
-_WRITER = re.compile(r"load|copy|set|assign|update|write|replace", re.IGNORECASE)
-_NO_WRITER = re.compile(r"attrs?$|offset|settings|dataset|subset|reset|upload|offload")
-_LOADING_STATE = re.compile(r"(?<!off)(?<!un)load|restor|resum|missing|checkpoint|ckpt|import", re.IGNORECASE)
-_MISSING = re.compile(r"missing|not_(loaded|found|in)|un(loaded|matched|initiali[sz]ed)|absent", re.IGNORECASE)
+_WRITER = lazy_pattern(r"load|copy|set|assign|update|write|replace", re.IGNORECASE)
+_NO_WRITER = lazy_pattern(r"attrs?$|offset|settings|dataset|subset|reset|upload|offload")
+_LOADING_STATE = lazy_pattern(r"(?<!off)(?<!un)load|restor|resum|missing|checkpoint|ckpt|import", re.IGNORECASE)
+_MISSING = lazy_pattern(r"missing|not_(loaded|found|in)|un(loaded|matched|initiali[sz]ed)|absent", re.IGNORECASE)
 #: Loaders of what has no buffers, and of models whose every name is known to who wrote them.
-_OF_A_PART = re.compile(
+_OF_A_PART = lazy_pattern(
     r"expert|embed|(^|_)head|convert|(text|vision|audio)_model|projection|quant_?state", re.IGNORECASE
 )
-_CONVERTED = re.compile(r"^(hf|our|new|converted)_")
-_SETTER = re.compile(r"set_\w*(tensor|param|attr|module|weight)|assign|replace_\w*(tensor|param)|register_parameter")
-_LOADING = re.compile(r"load|restor|resum|import|init|apply|recover|assign|set_|copy|sync|update", re.IGNORECASE)
+_CONVERTED = lazy_pattern(r"^(hf|our|new|converted)_")
+_SETTER = lazy_pattern(r"set_\w*(tensor|param|attr|module|weight)|assign|replace_\w*(tensor|param)|register_parameter")
+_LOADING = lazy_pattern(r"load|restor|resum|import|init|apply|recover|assign|set_|copy|sync|update", re.IGNORECASE)
 
 
 def check(subject: Subject) -> Iterator[Problem]:

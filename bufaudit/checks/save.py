@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from bufaudit.checks.context import PARTIAL, Problem, registered_here, what_is_lost
+from bufaudit.patterns import lazy_pattern
 from bufaudit.source import vocabulary
 from bufaudit.source.syntax import last_name
 
@@ -16,22 +17,22 @@ if TYPE_CHECKING:
     from bufaudit.results import Confidence
     from bufaudit.source.facts import Effect
 
-_STRONG_CONTAINER = re.compile(
+_STRONG_CONTAINER = lazy_pattern(
     r"(state_?dict|(^|_)sd|checkpoint|ckpt|snapshot|cpu_state|model_state|sharded_state|full_state|state)s?$",
     re.IGNORECASE,
 )
-_SAVING = re.compile(
+_SAVING = lazy_pattern(
     r"save|state_?dict|snapshot|export|checkpoint|ckpt|consolidat|backup|dump|to_cpu|copy_model|gather_(full|model|state)|"
     r"store_(model|weights|state)|serializ",
     re.IGNORECASE,
 )
-_OTHER_PURPOSE = re.compile(
+_OTHER_PURPOSE = lazy_pattern(
     r"grad|optim|(^|[._])ema($|[._])|shadow|momentum|fisher|importance|mask|(^|_)ids?$|shape|dtype|group|norms?$|stats$|hessian|"
     r"attr|scale|delta|prev|last_|init_|original|to_gather|decay|update|param_state|opt_state|_hooks?",
     re.IGNORECASE,
 )
 #: A function that only promises parameters keeps its word.
-_PROMISES_PARAMETERS = re.compile(r"_param(eter)?s?(_|$)", re.IGNORECASE)
+_PROMISES_PARAMETERS = lazy_pattern(r"_param(eter)?s?(_|$)", re.IGNORECASE)
 _COPIES = frozenset({"copied", "moved", "cast", "arithmetic"})
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from bufaudit.source.constructors import annotated_types, attribute_types, constructed_type, statements
 from bufaudit.source.facts import Argument
-from bufaudit.source.syntax import Definition, dotted, last_name, source_text
+from bufaudit.source.syntax import Definition, dotted, last_name, source_text, walk
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -41,7 +41,7 @@ def _of_statement(
 ) -> Iterator[Argument]:
     calls = [
         node
-        for node in ast.walk(statement)
+        for node in walk(statement)
         if isinstance(node, ast.Call) and last_name(dotted(node.func)) in helpers and node.args + node.keywords
     ]
     if not calls:
