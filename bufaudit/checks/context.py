@@ -161,7 +161,13 @@ class FunctionView:
             return "high"
         given = self.given(walk)
         typed = walk.receiver_type is not None or (given and all(argument.type_name for argument in given))
-        return "low" if reach.builds and (walk.receiver == "self" or typed) else otherwise
+        if reach.builds and (walk.receiver == "self" or typed):
+            return "low"
+        return "low" if otherwise != "low" and self.package_is_without_buffers() else otherwise
+
+    def package_is_without_buffers(self) -> bool:
+        """Whether the package around has many models of its own, and none with a persistent buffer."""
+        return self.subject.project.models_hold_no_state(self.subject.path)
 
     @property
     def bases(self) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from bufaudit.checks.context import FunctionView, Subject
+    from bufaudit.results import Confidence
     from bufaudit.source.facts import Call, Effect, Place, Walk
 
 _INITIALISER_NAME = re.compile(r"init_weights|reset_parameters|_init_")
@@ -66,6 +67,8 @@ def _params_only_load(view: FunctionView) -> Iterator[Problem]:
         walk = view.first_walk(effect, "parameters")
         if "parameters" in {other.kind for other in view.walks(set(effect.sources) - set(effect.walks))}:
             continue  # a model's own tensors are no checkpoint, whatever they are weighed with
+        if vocabulary.ADAPTER.search(view.title) or _taken_before(view, effect):
+            continue
         if view.loads_state_of(walk) or (effect.kind == "pass" and not _writes_argument(effect, walk)):
             continue
         looked_up = _looked_up(view, effect)
@@ -82,11 +85,34 @@ def _params_only_load(view: FunctionView) -> Iterator[Problem]:
                 f"checkpoint values are copied into the parameters of `{walk.receiver}` only, "
                 f"never into {what_is_lost(reach)}: what is left out keeps its initial value"
             )
-        own_lookup = looked_up and (walk.receiver.partition(".")[0] == "self" or _is_method_of_module(view))
-        unsure = not _LOADING.search(view.function.name) or _knows_names(view, walk)
         # A model that loads itself knows its checkpoint: its parts with buffers are often loaded by other code.
-        confidence = "low" if own_lookup else view.confidence(walk, reach, "low" if unsure else "medium")
+        own_lookup = looked_up and (walk.receiver.partition(".")[0] == "self" or _is_method_of_module(view))
+        doubtful = own_lookup or _handed_on(view, effect) or _speaks_of_adapters(view)
+        unsure = not _LOADING.search(view.title) or _knows_names(view, walk) or "name" in effect.guards
+        confidence = "low" if doubtful else view.confidence(walk, reach, "low" if unsure else "medium")
         yield view.problem("BUF101", confidence, walk.place, text, registered_here(reach))
+
+
+def _speaks_of_adapters(view: FunctionView) -> bool:
+    return any(vocabulary.ADAPTER.search(word) for word in view.function.words)
+
+
+def _taken_before(view: FunctionView, effect: Effect) -> bool:
+    """Whether the values come from a mapping that another method filled from parameters: these are brought back."""
+    mappings = {walk.receiver for walk in view.walks(effect.sources) if walk.receiver.startswith("self.")}
+    return bool(mappings) and any(
+        stored.target.removesuffix("[]") in mappings
+        for sibling in view.siblings()
+        for stored in sibling.effects("store", on="parameters")
+    )
+
+
+def _handed_on(view: FunctionView, effect: Effect) -> bool:
+    """Whether the mapping in which keys are looked up is given to other code, which may put buffers into it."""
+    return any(
+        other.kind == "pass" and other is not effect and "whole" in other.origins and set(other.walks) & set(effect.walks)
+        for other in view.function.effects
+    )
 
 
 def _is_method_of_module(view: FunctionView) -> bool:
@@ -154,7 +180,9 @@ def _missing_keys_of_parameters(view: FunctionView) -> Iterator[Problem]:
             f"missing keys are computed from the parameters of `{walk.receiver}` only: "
             f"a checkpoint without {what_is_lost(reach)} passes for complete"
         )
-        yield view.problem("BUF101", view.confidence(walk, reach), walk.place, text, registered_here(reach))
+        # Such a check loads nothing; what it does not ask for is lost only where a checkpoint lacks it too.
+        confidence: Confidence = "medium" if reach.any else "low"
+        yield view.problem("BUF101", confidence, walk.place, text, registered_here(reach))
 
 
 def _computes_missing(view: FunctionView, effect: Effect) -> bool:
@@ -186,7 +214,8 @@ def _every_entry_sharded(view: FunctionView) -> Iterator[Problem]:
             f"every entry of `{walk.receiver}.state_dict()` is taken for a sharded parameter: "
             f"a persistent buffer is a plain tensor without `{effect.target}`, and the load raises"
         )
-        yield view.problem("BUF101", "medium", effect.place, text)
+        sure: Confidence = "low" if view.package_is_without_buffers() else "medium"
+        yield view.problem("BUF101", sure, effect.place, text)
 
 
 def _shares_among_ranks(view: FunctionView) -> bool:
@@ -282,7 +311,8 @@ def _wrapped_in_parameter(view: FunctionView) -> Iterator[Problem]:
             f"every entry of `{source}` becomes an nn.Parameter: buffers turn into parameters, which "
             "optimizers update and `.buffers()` does not yield"
         )
-        yield view.problem("BUF105", "medium", effect.place, text)
+        sure: Confidence = "low" if view.package_is_without_buffers() else "medium"
+        yield view.problem("BUF105", sure, effect.place, text)
 
 
 def _is_assigned(view: FunctionView, effect: Effect) -> bool:

@@ -45,7 +45,7 @@ def check(subject: Subject) -> Iterator[Problem]:
 
 def _stored_parameters(view: FunctionView) -> Iterator[Problem]:
     sure: Confidence = "low" if _PROMISES_PARAMETERS.search(view.title) else "medium"
-    for _, walk, reach in view.losing_walks(
+    for effect, walk, reach in view.losing_walks(
         "store",
         lambda effect: _is_saved_state(view, effect) and not _is_partial(view, effect) and not _is_moved(view, effect),
     ):
@@ -53,7 +53,8 @@ def _stored_parameters(view: FunctionView) -> Iterator[Problem]:
             f"the saved state is written from the parameters of `{walk.receiver}` only, without {what_is_lost(reach)}: "
             "whoever loads it gets initial values for the rest"
         )
-        yield view.problem("BUF201", view.confidence(walk, reach, sure), walk.place, text, registered_here(reach))
+        confidence = "low" if "name" in effect.guards else view.confidence(walk, reach, sure)
+        yield view.problem("BUF201", confidence, walk.place, text, registered_here(reach))
 
 
 def _is_saved_state(view: FunctionView, effect: Effect) -> bool:
