@@ -161,9 +161,7 @@ class FunctionView:
             return "high"
         given = self.given(walk)
         typed = walk.receiver_type is not None or (given and all(argument.type_name for argument in given))
-        if reach.builds and (walk.receiver == "self" or typed):
-            return "low"
-        return "low" if otherwise != "low" and self.package_is_without_buffers() else otherwise
+        return "low" if reach.builds and (walk.receiver == "self" or typed) else otherwise
 
     def package_is_without_buffers(self) -> bool:
         """Whether the package around has many models of its own, and none with a persistent buffer."""

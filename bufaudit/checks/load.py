@@ -89,6 +89,7 @@ def _params_only_load(view: FunctionView) -> Iterator[Problem]:
         own_lookup = looked_up and (walk.receiver.partition(".")[0] == "self" or _is_method_of_module(view))
         doubtful = own_lookup or _handed_on(view, effect) or _speaks_of_adapters(view)
         unsure = not _LOADING.search(view.title) or _knows_names(view, walk) or "name" in effect.guards
+        unsure = unsure or (not doubtful and not reach.any and view.package_is_without_buffers())
         confidence = "low" if doubtful else view.confidence(walk, reach, "low" if unsure else "medium")
         yield view.problem("BUF101", confidence, walk.place, text, registered_here(reach))
 
@@ -102,15 +103,19 @@ def _taken_before(view: FunctionView, effect: Effect) -> bool:
     mappings = {walk.receiver for walk in view.walks(effect.sources) if walk.receiver.startswith("self.")}
     return bool(mappings) and any(
         stored.target.removesuffix("[]") in mappings
-        for sibling in view.siblings()
-        for stored in sibling.effects("store", on="parameters")
+        for other in view.subject.functions()
+        if other.function.class_name == view.function.class_name
+        for stored in other.effects("store", on="parameters")
     )
 
 
 def _handed_on(view: FunctionView, effect: Effect) -> bool:
     """Whether the mapping in which keys are looked up is given to other code, which may put buffers into it."""
     return any(
-        other.kind == "pass" and other is not effect and "whole" in other.origins and set(other.walks) & set(effect.walks)
+        other.kind == "pass"
+        and other is not effect
+        and "whole" in other.origins
+        and set(other.walks) & set(effect.walks)
         for other in view.function.effects
     )
 
