@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from bufaudit.results import Confidence
     from bufaudit.source.facts import RestoreFact, SparingFact
 
-#: Names of flags by which an initialiser may spare a tensor; others, such as those of optimizers, are no business of it.
+#: Names of flags by which an initialiser may spare a tensor; those of optimizers are no business of it.
 _SPARES = re.compile(r"init|keep|skip|load")
 _STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 

@@ -110,13 +110,10 @@ def _taken_before(view: FunctionView, effect: Effect) -> bool:
 
 
 def _handed_on(view: FunctionView, effect: Effect) -> bool:
-    """Whether the mapping in which keys are looked up is given to other code, which may put buffers into it."""
+    """Whether the mapping of parameters is given to other code, which may put buffers into it."""
     return any(
-        other.kind == "pass"
-        and other is not effect
-        and "whole" in other.origins
-        and set(other.walks) & set(effect.walks)
-        for other in view.function.effects
+        other is not effect and "whole" in other.origins and set(other.walks) & set(effect.walks)
+        for other in view.effects("pass", on="parameters")
     )
 
 

@@ -53,7 +53,8 @@ def _stored_parameters(view: FunctionView) -> Iterator[Problem]:
             f"the saved state is written from the parameters of `{walk.receiver}` only, without {what_is_lost(reach)}: "
             "whoever loads it gets initial values for the rest"
         )
-        confidence = "low" if "name" in effect.guards else view.confidence(walk, reach, sure)
+        chosen = "name" in effect.guards and not _STRONG_CONTAINER.search(last_name(effect.target))
+        confidence = "low" if chosen else view.confidence(walk, reach, sure)
         yield view.problem("BUF201", confidence, walk.place, text, registered_here(reach))
 
 
