@@ -59,16 +59,14 @@ def check(subject: Subject) -> Iterator[Problem]:
 
 def _params_only_load(view: FunctionView) -> Iterator[Problem]:
     """A walk over parameters into which checkpoint entries go, by writing or by a lookup under their names."""
-    if view.buffers_are_carried():
+    if view.buffers_are_carried() or vocabulary.ADAPTER.search(view.title):
         return
     for effect in view.effects("write", "pass", on="parameters"):
-        if "saved" not in view.source_kinds(effect) or effect.guards & PARTIAL:
+        if _is_put_aside(view, effect) or "saved" not in view.source_kinds(effect) or effect.guards & PARTIAL:
             continue
         walk = view.first_walk(effect, "parameters")
         if "parameters" in {other.kind for other in view.walks(set(effect.sources) - set(effect.walks))}:
             continue  # a model's own tensors are no checkpoint, whatever they are weighed with
-        if vocabulary.ADAPTER.search(view.title) or _taken_before(view, effect):
-            continue
         if view.loads_state_of(walk) or (effect.kind == "pass" and not _writes_argument(effect, walk)):
             continue
         looked_up = _looked_up(view, effect)
@@ -98,22 +96,22 @@ def _speaks_of_adapters(view: FunctionView) -> bool:
     return any(vocabulary.ADAPTER.search(word) for word in view.function.words)
 
 
-def _taken_before(view: FunctionView, effect: Effect) -> bool:
-    """Whether the values come from a mapping that another method filled from parameters: these are brought back."""
-    mappings = {walk.receiver for walk in view.walks(effect.sources) if walk.receiver.startswith("self.")}
-    return bool(mappings) and any(
-        stored.target.removesuffix("[]") in mappings
-        for other in view.subject.functions()
-        if other.function.class_name == view.function.class_name
-        for stored in other.effects("store", on="parameters")
-    )
-
-
 def _handed_on(view: FunctionView, effect: Effect) -> bool:
     """Whether the mapping of parameters is given to other code, which may put buffers into it."""
     return any(
         other is not effect and "whole" in other.origins and set(other.walks) & set(effect.walks)
         for other in view.effects("pass", on="parameters")
+    )
+
+
+def _is_put_aside(view: FunctionView, effect: Effect) -> bool:
+    """Whether the values are a model's own, which another method took away, and their buffers never left."""
+    kept = {walk.receiver for walk in view.walks(effect.sources) if walk.receiver.startswith("self.")}
+    return bool(kept) and any(
+        stored.target.removesuffix("[]") in kept
+        for sibling in view.subject.functions()
+        if sibling.function.class_name == view.function.class_name
+        for stored in sibling.effects("store", on="parameters")
     )
 
 
@@ -182,7 +180,7 @@ def _missing_keys_of_parameters(view: FunctionView) -> Iterator[Problem]:
             f"missing keys are computed from the parameters of `{walk.receiver}` only: "
             f"a checkpoint without {what_is_lost(reach)} passes for complete"
         )
-        # Such a check loads nothing; what it does not ask for is lost only where a checkpoint lacks it too.
+        # What is found missing is often only told, and told wrongly of buffers that no checkpoint is to have.
         confidence: Confidence = "medium" if reach.any else "low"
         yield view.problem("BUF101", confidence, walk.place, text, registered_here(reach))
 

@@ -21,12 +21,12 @@ _PROMISES_MODEL = re.compile(
 )
 _NAMED_FOR_PARAMETERS = re.compile(r"(^|_)param(eter)?s?$", re.IGNORECASE)
 _PROMISES_PARAMETERS = re.compile(r"param", re.IGNORECASE)
-#: Collectives that bring shards together, or make them, rather than make ranks equal.
-_SHARDING = frozenset(
-    {"scatter", "gather", "all_gather", "all_gather_into_tensor", "all_gather_object", "reduce_scatter", "reduce"}
+#: Collectives that bring shards together rather than make ranks equal.
+_GATHERING = frozenset(
+    {"gather", "all_gather", "all_gather_into_tensor", "all_gather_object", "reduce_scatter", "reduce", "scatter"}
 )
-#: What replicas do to average: most algorithms that do are defined on parameters, each keeping statistics of its own.
-_AVERAGING = re.compile(r"^all_?reduce")
+#: Collectives that average, by algorithms most of which are defined on parameters.
+_AVERAGING = frozenset({"all_reduce", "all_reduce_", "allreduce", "allreduce_"})
 _OTHER_PURPOSE = re.compile(
     r"grad|optim|norm|register|reduce_loss|clip|check|assert|verify|validate|is_same|equal|hash|test|debug|log",
     re.IGNORECASE,
@@ -46,7 +46,7 @@ def _sent_parameters(view: FunctionView) -> Iterator[Problem]:
             f"`{last_name(effect.target)}` gets the parameters of `{walk.receiver}`, never {what_is_lost(reach)}: "
             "the other end keeps its own"
         )
-        averages = _AVERAGING.search(last_name(effect.target)) is not None
+        averages = last_name(effect.target) in _AVERAGING
         confidence = view.confidence(walk, reach, "low" if averages else _by_promise(view))
         yield view.problem("BUF301", confidence, walk.place, text, registered_here(reach))
 
@@ -60,7 +60,7 @@ def _is_state(view: FunctionView, effect: Effect) -> bool:
 
 def _is_sent(effect: Effect) -> bool:
     name = last_name(effect.target)
-    if name in _SHARDING or not effect.sources:
+    if name in _GATHERING or not effect.sources:
         return False
     return name in vocabulary.COLLECTIVES or bool(vocabulary.ENGINE_SYNC.search(effect.target))
 
