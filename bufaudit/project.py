@@ -34,6 +34,8 @@ _CONSTANT = lazy_pattern(
 _EMPTY = lazy_pattern(r"(torch\.)?(empty\(|(tensor|zeros|Tensor)\((0\b|\[\]|\(0,\)|\)))")
 _DEEPEST_RESOLUTION = 12
 _LARGEST_TREE = 400
+#: A package with layers in so many files has models of its own.
+_MODEL_FILES = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +202,18 @@ class Project:
         if folder not in self._packages:
             self._packages[folder] = PackageText(folder)
         return self._packages[folder].files_with(word)
+
+    def models_hold_no_state(self, near: str) -> bool:
+        """Whether the package around a file builds many models, and none of them holds more than parameters.
+
+        One that builds few is for the models of others.
+        """
+        if len(self.files_with("Linear", near)) < _MODEL_FILES:
+            return False
+        if any(self.files_with(layer, near) for layer in sorted(torch_state.STATEFUL)):
+            return False
+        found = (self.facts(path) for path in self.files_with("register_buffer", near))
+        return not any(_holds_state(fact) for facts in found if facts for fact in facts.registrations)
 
     def source_of(self, path: str, name: str) -> tuple[str, str] | None:
         """The file that defines what `name` stands for in a file, class or not, and its name there."""

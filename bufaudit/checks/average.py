@@ -109,7 +109,15 @@ def _by_names(view: FunctionView, one: Walk, other: Walk) -> Confidence:
     names = (view.function.name, view.function.class_name or "", one.receiver, other.receiver, *given)
     if vocabulary.FOLLOWERS & view.subject.facts.words or any(map(_RUNS_BESIDE.search, names)):
         return "medium" if vocabulary.EVALUATED_COPY in view.subject.facts.words else "low"
+    if _is_of_language_models(view):
+        return "low"
     return "medium" if any(map(_KEPT_FOR_USE.search, names)) else "low"
+
+
+def _is_of_language_models(view: FunctionView) -> bool:
+    """Whether the file works with transformers' models: few have a buffer that training changes."""
+    imports = view.subject.facts.imports
+    return any(binding.target.partition(".")[0] in ("transformers", "peft") for binding in imports)
 
 
 def _problem(view: FunctionView, one: Walk, other: Walk, place: Place, sure: Confidence) -> Iterator[Problem]:

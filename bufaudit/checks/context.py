@@ -164,6 +164,10 @@ class FunctionView:
         typed = walk.receiver_type is not None or (given and all(argument.type_name for argument in given))
         return "low" if reach.builds and (walk.receiver == "self" or typed) else otherwise
 
+    def package_is_without_buffers(self) -> bool:
+        """Whether the package around has many models of its own, and none with a persistent buffer."""
+        return self.subject.project.models_hold_no_state(self.subject.path)
+
     @property
     def bases(self) -> tuple[str, ...]:
         """The base classes of its class, as the file spells them."""

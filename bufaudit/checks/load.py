@@ -84,11 +84,25 @@ def _params_only_load(view: FunctionView) -> Iterator[Problem]:
                 f"checkpoint values are copied into the parameters of `{walk.receiver}` only, "
                 f"never into {what_is_lost(reach)}: what is left out keeps its initial value"
             )
-        own_lookup = looked_up and (walk.receiver.partition(".")[0] == "self" or _is_method_of_module(view))
-        unsure = not _LOADING.search(view.function.name) or _knows_names(view, walk)
         # A model that loads itself knows its checkpoint: its parts with buffers are often loaded by other code.
-        confidence = "low" if own_lookup else view.confidence(walk, reach, "low" if unsure else "medium")
+        own_lookup = looked_up and (walk.receiver.partition(".")[0] == "self" or _is_method_of_module(view))
+        doubtful = own_lookup or _handed_on(view, effect) or _speaks_of_adapters(view)
+        unsure = not _LOADING.search(view.title) or _knows_names(view, walk) or "name" in effect.guards
+        unsure = unsure or (not doubtful and not reach.any and view.package_is_without_buffers())
+        confidence = "low" if doubtful else view.confidence(walk, reach, "low" if unsure else "medium")
         yield view.problem("BUF101", confidence, walk.place, text, registered_here(reach))
+
+
+def _speaks_of_adapters(view: FunctionView) -> bool:
+    return any(vocabulary.ADAPTER.search(word) for word in view.function.words)
+
+
+def _handed_on(view: FunctionView, effect: Effect) -> bool:
+    """Whether the mapping of parameters is given to other code, which may put buffers into it."""
+    return any(
+        other is not effect and "whole" in other.origins and set(other.walks) & set(effect.walks)
+        for other in view.effects("pass", on="parameters")
+    )
 
 
 def _is_put_aside(view: FunctionView, effect: Effect) -> bool:
@@ -201,7 +215,8 @@ def _every_entry_sharded(view: FunctionView) -> Iterator[Problem]:
             f"every entry of `{walk.receiver}.state_dict()` is taken for a sharded parameter: "
             f"a persistent buffer is a plain tensor without `{effect.target}`, and the load raises"
         )
-        yield view.problem("BUF101", "medium", effect.place, text)
+        sure: Confidence = "low" if view.package_is_without_buffers() else "medium"
+        yield view.problem("BUF101", sure, effect.place, text)
 
 
 def _shares_among_ranks(view: FunctionView) -> bool:
@@ -297,7 +312,8 @@ def _wrapped_in_parameter(view: FunctionView) -> Iterator[Problem]:
             f"every entry of `{source}` becomes an nn.Parameter: buffers turn into parameters, which "
             "optimizers update and `.buffers()` does not yield"
         )
-        yield view.problem("BUF105", "medium", effect.place, text)
+        sure: Confidence = "low" if view.package_is_without_buffers() else "medium"
+        yield view.problem("BUF105", sure, effect.place, text)
 
 
 def _is_assigned(view: FunctionView, effect: Effect) -> bool:

@@ -46,7 +46,7 @@ def check(subject: Subject) -> Iterator[Problem]:
 
 def _stored_parameters(view: FunctionView) -> Iterator[Problem]:
     sure: Confidence = "low" if _PROMISES_PARAMETERS.search(view.title) else "medium"
-    for _, walk, reach in view.losing_walks(
+    for effect, walk, reach in view.losing_walks(
         "store",
         lambda effect: _is_saved_state(view, effect) and not _is_partial(view, effect) and not _is_moved(view, effect),
     ):
@@ -54,7 +54,9 @@ def _stored_parameters(view: FunctionView) -> Iterator[Problem]:
             f"the saved state is written from the parameters of `{walk.receiver}` only, without {what_is_lost(reach)}: "
             "whoever loads it gets initial values for the rest"
         )
-        yield view.problem("BUF201", view.confidence(walk, reach, sure), walk.place, text, registered_here(reach))
+        chosen = "name" in effect.guards and not _STRONG_CONTAINER.search(last_name(effect.target))
+        confidence = "low" if chosen else view.confidence(walk, reach, sure)
+        yield view.problem("BUF201", confidence, walk.place, text, registered_here(reach))
 
 
 def _is_saved_state(view: FunctionView, effect: Effect) -> bool:

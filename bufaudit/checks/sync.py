@@ -29,7 +29,7 @@ _GATHERING = frozenset(
 #: Collectives that average, by algorithms most of which are defined on parameters.
 _AVERAGING = frozenset({"all_reduce", "all_reduce_", "allreduce", "allreduce_"})
 _OTHER_PURPOSE = lazy_pattern(
-    r"grad|optim|norm|reduce_loss|clip|check|assert|verify|validate|is_same|equal|hash|test|debug|log",
+    r"grad|optim|norm|register|reduce_loss|clip|check|assert|verify|validate|is_same|equal|hash|test|debug|log",
     re.IGNORECASE,
 )
 

@@ -70,7 +70,8 @@ def _local_types(statement: ast.stmt, attributes: Mapping[str, str]) -> dict[str
 
 def _may_mean(callee: str, helper: Function) -> bool:
     """Whether a call by this name can be one of `helper`: a method is called on something, a function is not."""
-    return (helper.class_name is None) == ("." not in callee)
+    is_method = helper.name == f"{helper.class_name}.{last_name(helper.name)}"
+    return is_method == ("." in callee)
 
 
 def _given(call: ast.Call, helper: Function, types: Mapping[str, str]) -> Iterator[Argument]:
