@@ -27,6 +27,11 @@ _MOST = 3
 _FRAMEWORK = re.compile(r"Engine|Trainer|Worker|Learner")
 #: Functions that do what they are told, and no more: the caller asks for the cast.
 _ASKED_FOR = re.compile(r"^(to|half|bfloat16|float16|bf16|fp16|type|_apply)$")
+#: Functions whose model is not the one that is trained.
+_NOT_TRAINED = re.compile(r"quanti[sz]e|infer|export|convert|merge|copy|clone|predict|eval|serve|deploy")
+#: The setting of a model that reads texts longer than it can attend to at once.
+_BEYOND_WINDOW = "sliding_window"
+_FP16 = re.compile(r"(?<!b)float16|half|fp16")
 _FREQUENCY = re.compile(r"inv_freq|inverse_freq")
 
 
@@ -116,18 +121,56 @@ def _uses(facts: FileFacts | None, registered: RegistrationFact) -> set[str]:
 
 
 def _confidence(view: FunctionView, cast: Cast, precise: _Precise) -> Confidence | None:
+    if not _casts_trained_model(view, cast):
+        return _unless_layer(cast, precise)
     if precise.registrations or precise.libraries:
-        return "high"
+        return "medium" if _FP16.search(cast.dtype) else "high"
     if any("cast" in effect.origins for effect in view.effects("write", on="parameters")):
         return "medium"
-    name = last_name(cast.receiver)
-    if cast.receiver_type is not None or not MODULE_NAME.search(name):
+    if _unless_layer(cast, precise) is None:
         return None
+    if _FP16.search(cast.dtype):
+        return "low"
     framework = _FRAMEWORK.search(view.function.class_name or "")
     goes_on = bool(vocabulary.GOES_ON & view.function.words)
     if framework and (goes_on or cast.receiver.startswith("self.")):
         return "high"
     return "medium" if goes_on or (framework and "Trainer" in framework[0]) else "low"
+
+
+def _unless_layer(cast: Cast, precise: _Precise) -> Confidence | None:
+    """Low where a cast is one of a model, by what it holds or by its name."""
+    if precise.registrations or precise.libraries:
+        return "low"
+    return "low" if cast.receiver_type is None and MODULE_NAME.search(last_name(cast.receiver)) else None
+
+
+def _casts_trained_model(view: FunctionView, cast: Cast) -> bool:
+    """Whether a cast lowers, for certain, the model that the code around it goes on to train.
+
+    It does not where that is a copy or has no values yet, where its dtype may be the full one, where frequencies are
+    made anew, or where nothing calls the function.
+    """
+    words = view.subject.facts.words
+    return (
+        vocabulary.TRAINS in words
+        and vocabulary.RENEWS_FREQUENCIES not in words
+        and not vocabulary.SET_ASIDE & view.function.words
+        and not _NOT_TRAINED.search(view.title.lower())
+        and "float32" not in cast.dtype
+        and not cast.meant
+        and _is_called(view)
+    )
+
+
+def _is_called(view: FunctionView) -> bool:
+    """Whether the package speaks of a function of a file beyond its definition; methods are for others to call."""
+    if view.function.class_name is not None or "." in view.function.name or view.title == "<module>":
+        return True
+    project, path = view.subject.project, view.subject.path
+    if any(view.title in mention.used for mention in project.mentions(path).definitions):
+        return True
+    return any(other != path for other in project.files_with(view.title, path))
 
 
 def _rounded_in_forward(subject: Subject) -> Iterator[Problem]:
@@ -137,7 +180,7 @@ def _rounded_in_forward(subject: Subject) -> Iterator[Problem]:
                 f"`{use.attribute}` is rounded to the dtype of the activations before it is multiplied by positions: "
                 "at long positions the angles are wrong by whole turns"
             )
-            yield Problem(_CODE, "medium", use.place, text, use.method, _registered(subject, use))
+            yield Problem(_CODE, "low", use.place, text, use.method, _registered(subject, use))
 
 
 def _positions_in_its_dtype(subject: Subject) -> Iterator[Problem]:
@@ -161,7 +204,10 @@ def _positions_in_its_dtype(subject: Subject) -> Iterator[Problem]:
 
 
 def _is_decoder(subject: Subject, fact: RegistrationFact) -> bool:
-    """Whether a class keeps tables of cosines beside transformers models, which users cast and give long texts."""
+    """Whether a class keeps tables of cosines beside transformers models that are made for texts beyond their window.
+
+    Elsewhere the table of the constructor, made in float32, is hardly ever outgrown.
+    """
     tables = any(
         other.class_name == fact.class_name and other.name.startswith("cos") for other in subject.facts.registrations
     )
@@ -170,7 +216,9 @@ def _is_decoder(subject: Subject, fact: RegistrationFact) -> bool:
     classes = (subject.project.find_class(subject.path, each.name) for each in subject.facts.classes)
     bases = (base for found in classes if found for base in subject.project.foreign_bases(found))
     names = {each.name for each in subject.facts.classes} | {last_name(base) for base in bases}
-    return any(name.endswith("PreTrainedModel") for name in names)
+    if not any(name.endswith("PreTrainedModel") for name in names):
+        return False
+    return subject.path in subject.project.files_with(_BEYOND_WINDOW, subject.path)
 
 
 def _rounded_by_wrapper(subject: Subject) -> Iterator[Problem]:

@@ -99,4 +99,5 @@ class Record:
     ) -> None:
         """Note a cast of a module; see `facts.Cast`."""
         place = self._places.of(node, self.statement)
-        self.casts.append(Cast(source_text(receiver), receiver_type, dtype, one_of_many, handed_on, place))
+        meant = "buffer" in self._places.comment_at(self.statement)
+        self.casts.append(Cast(source_text(receiver), receiver_type, dtype, one_of_many, handed_on, meant, place))

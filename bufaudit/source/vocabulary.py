@@ -217,6 +217,24 @@ GOES_ON = frozenset(
 )  # fmt: skip
 
 
+#: Words of a function whose module is a copy, is written to a file, or has no values yet.
+SET_ASIDE = frozenset({"deepcopy", "save_pretrained", "save_file", "merge_and_unload", "meta", "init_empty_weights"})
+#: Marks of a file that trains a model, and of one that makes rotary frequencies of another module anew.
+TRAINS = "(trains)"
+RENEWS_FREQUENCIES = "(renews frequencies)"
+_TRAINING = re.compile(
+    r"\.backward\(|\boptimizer\b|gradient_checkpointing_enable|enable_input_require_grads|"
+    r"prepare_model_for_kbit_training|get_peft_model|\w[Ll]oss\(|\.requires_grad\b(?!_)"
+)
+_RENEWAL = re.compile(r"(?<!self)\.(\w*inv_freq|rotary_emb)(\.data)?[ \t]*=(?!=)")
+
+
+def training_marks(code: str) -> set[str]:
+    """Whether the code of a file trains a model, and whether it makes rotary frequencies anew."""
+    marks = ((TRAINS, _TRAINING), (RENEWS_FREQUENCIES, _RENEWAL))
+    return {mark for mark, pattern in marks if pattern.search(code)}
+
+
 def speaks_of_precision(word: str) -> bool:
     """Whether an identifier names what must keep its precision in a model that is cast."""
     return _PRECISION.search(word) is not None
