@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from bufaudit.checks.context import Problem
 
 UNREADABLE = "BUF000"
+#: What follows in a line tells no finding from another.
+_LONGEST_LINE = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,5 +79,5 @@ def _below(path: str, folder: str) -> str | None:
 
 
 def _fingerprint(code: str, path: str, symbol: str, line: str) -> str:
-    text = "\0".join((code, path, symbol, "".join(line.split())))
+    text = "\0".join((code, path, symbol, "".join(line[:_LONGEST_LINE].split())))
     return blake2b(text.encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()

@@ -101,6 +101,7 @@ class Project:
         self._load_mentions = load_mentions
         self._roots = roots
         self._facts: dict[str, FileFacts | None] = {}
+        self._classes: dict[str, Mapping[str, ClassFact]] = {}
         self._parts: dict[str, Mapping[str, Parts]] = {}
         self._mentions: dict[str, Mentions] = {}
         self._packages: dict[str, PackageText] = {}
@@ -143,14 +144,14 @@ class Project:
         return found if isinstance(found, str) else name
 
     def _resolved(self, path: str, name: str) -> FoundClass | str:
-        return self._resolve(path, name, _DEEPEST_RESOLUTION) or name
+        return self._stands_for(path, name) or name
 
     def base(self, found: FoundClass, name: str) -> FoundClass | str:
         """What a class's header names: the class, or a dotted name outside the project.
 
         `class Attention(Attention)` means the one that was imported under that name, never itself.
         """
-        base = self._resolve(found.path, name, _DEEPEST_RESOLUTION, own=name != found.fact.name)
+        base = self._stands_for(found.path, name, own=name != found.fact.name)
         return name if base is None else base
 
     def lineage(self, found: FoundClass) -> Iterator[FoundClass]:
@@ -202,9 +203,9 @@ class Project:
 
     def source_of(self, path: str, name: str) -> tuple[str, str] | None:
         """The file that defines what `name` stands for in a file, class or not, and its name there."""
-        return self._source_of(path, name, _DEEPEST_RESOLUTION)
+        return self._source_of(path, name, _DEEPEST_RESOLUTION, set())
 
-    def _source_of(self, path: str, name: str, depth: int) -> tuple[str, str] | None:
+    def _source_of(self, path: str, name: str, depth: int, tried: set[tuple[str, str]]) -> tuple[str, str] | None:
         facts = self.facts(path)
         if facts is None or depth == 0:
             return None
@@ -213,12 +214,18 @@ class Project:
                 module, _, rest = binding.target.rpartition(".")
                 prefix = binding.target[: len(binding.target) - len(binding.target.lstrip("."))]
                 source = self._module_path(path, module if module.strip(".") else prefix)
-                return self._source_of(source, rest, depth - 1) if source and source != path else None
+                return self._source_of(source, rest, depth - 1, tried) if source and source != path else None
         if any(mention.name == name for mention in self.mentions(path).definitions):
             return path, name
-        sources = (self._module_path(path, star) for star in facts.star_imports)
-        found = (self._source_of(source, name, depth - 1) for source in sources if source and source != path)
-        return next((each for each in found if each is not None), None)
+        for star in facts.star_imports:
+            source = self._module_path(path, star)
+            if source is None or (source, name) in tried:
+                continue
+            tried.add((source, name))
+            found = self._source_of(source, name, depth - 1, tried)
+            if found is not None:
+                return found
+        return None
 
     def imports_module(self, path: str, module: str) -> bool:
         """Whether a file imports another one as a module."""
@@ -323,37 +330,49 @@ class Project:
         harmless = not imported or top in ("torch", "nn", "np", "numpy") or top in sys.stdlib_module_names
         return Reach((), (), complete=known or harmless)
 
-    def _resolve(self, path: str, name: str, depth: int, *, own: bool = True) -> FoundClass | str | None:
+    def _stands_for(self, path: str, name: str, *, own: bool = True) -> FoundClass | str | None:
         key = path, name, own
-        if key not in self._names and depth:
-            # What is being resolved stands for nothing yet: modules may import each other in a circle.
-            self._names[key] = None
-            self._names[key] = self._looked_up(path, name, depth, own=own)
-        return self._names.get(key)
+        if key not in self._names:
+            self._names[key] = self._resolve(path, name, _DEEPEST_RESOLUTION, set(), own=own)
+        return self._names[key]
 
-    def _looked_up(self, path: str, name: str, depth: int, *, own: bool) -> FoundClass | str | None:
+    def _resolve(
+        self, path: str, name: str, depth: int, tried: set[tuple[str, str]], *, own: bool = True
+    ) -> FoundClass | str | None:
+        """What `name` stands for in a file; `tried` are the modules asked so far that import everything of another."""
         facts = self.facts(path)
         if facts is None or depth == 0:
             return None
         head, _, rest = name.partition(".")
-        defined = next((fact for fact in facts.classes if own and fact.name == name), None)
+        defined = self._classes_of(path, facts).get(name) if own else None
         if defined is not None:
             return FoundClass(path, defined)
         for binding in facts.imports:
             if binding.name == head:
-                return self._resolve_target(path, binding.target, rest, depth)
+                return self._resolve_target(path, binding.target, rest, depth, tried)
         for alias in facts.aliases:
             if alias.name == head and alias.target != head:
                 target = f"{alias.target}.{rest}" if rest else alias.target
-                return self._resolve(path, target, depth - 1)
+                return self._resolve(path, target, depth - 1, tried)
         for star in facts.star_imports:
             module = self._module_path(path, star)
-            found = self._resolve(module, name, depth - 1) if module else None
+            if module is None or (module, name) in tried:
+                continue
+            tried.add((module, name))
+            found = self._resolve(module, name, depth - 1, tried)
             if isinstance(found, FoundClass):
                 return found
         return None
 
-    def _resolve_target(self, path: str, target: str, rest: str, depth: int) -> FoundClass | str | None:
+    def _classes_of(self, path: str, facts: FileFacts) -> Mapping[str, ClassFact]:
+        """The classes of a file by their names, the first of several that have the same."""
+        if path not in self._classes:
+            self._classes[path] = {fact.name: fact for fact in reversed(facts.classes)}
+        return self._classes[path]
+
+    def _resolve_target(
+        self, path: str, target: str, rest: str, depth: int, tried: set[tuple[str, str]]
+    ) -> FoundClass | str | None:
         """What an import's target, with what follows it, stands for."""
         full = f"{target}.{rest}" if rest else target
         dots = len(full) - len(full.lstrip("."))
@@ -363,7 +382,8 @@ class Project:
             if module is None:
                 continue
             remainder = ".".join(parts[length:])
-            found = self._resolve(module, remainder, depth - 1) if remainder and module != path else None
+            asked = bool(remainder) and module != path
+            found = self._resolve(module, remainder, depth - 1, tried) if asked else None
             if found is not None:
                 return found
             break

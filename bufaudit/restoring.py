@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Literal
@@ -32,6 +33,8 @@ _ON_DEMAND = (
     "set_", "_set_window", "resize", "_resize", "extend", "load", "_load", "from_", "update_config", "prune", "convert",
     "export", "__setstate__", "__getstate__",
 )  # fmt: skip
+#: Attributes that an initialiser sets of its own object and that are no modules.
+_NO_PART = re.compile(r"(^|[._])(weight|bias|gamma|beta|initialized|device|dtype|training|is_\w+)$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +198,29 @@ class Restorers:
             return Restored("restored", TRANSFORMERS_BASE, first)
         return Restored("unknown", doubt, first) if doubt else Restored("lost", "", first)
 
+    def may_restore(self, found: FoundClass, buffer: str, holders: Sequence[FoundClass]) -> bool:
+        """Whether an initialiser of a class, or of a class above it, may write a buffer of it, for all that is seen."""
+        lineages = [tuple(self._project.lineage(holder)) for holder in (found, *holders)]
+        names = names_of(member for lineage in lineages if found in lineage for member in lineage)
+        for member in dict.fromkeys(member for lineage in lineages for member in lineage):
+            own = last_name(member.fact.name) in names
+            initialisers = f"{member.fact.name}."
+            for restore in self._facts(member.path).restores:
+                concerned = restore.target is not None and _asks_for(restore.target, names)
+                if _writes(restore, buffer) and (concerned or own or "." in restore.attribute):
+                    return True
+                if restore.initialiser.startswith(initialisers) and not own and _makes_part(restore):
+                    return True
+            for handover in self._facts(member.path).handovers:
+                if not handover.initialiser.startswith(initialisers) or handover.target is None:
+                    continue
+                inherited = last_name(handover.callee) == last_name(handover.initialiser) and not handover.of_module
+                if inherited or not _asks_for(handover.target, names):
+                    continue
+                if handover.callee == "__init__" or self._doubt(handover, member, buffer):
+                    return True
+        return False
+
     def _writes_when_given(
         self, handover: HandoverFact, methods: Methods, model: FoundClass, buffer: str, *, is_model: bool
     ) -> bool:
@@ -259,6 +285,11 @@ def _asks_for(target: str, names: Collection[str]) -> bool:
 
 def _writes(restore: RestoreFact, name: str) -> bool:
     return restore.how != "mark" and same_name(last_name(restore.attribute), name)
+
+
+def _makes_part(restore: RestoreFact) -> bool:
+    """Whether an initialiser may put a new module in place of a part of its own object."""
+    return restore.target is None and restore.how == "assignment" and not _NO_PART.search(restore.attribute)
 
 
 def restores_by_class(paths: Iterable[str], project: Project) -> dict[ClassKey, list[RestoreFact]]:

@@ -175,13 +175,13 @@ class Session:
         kept, silenced = silence(noted, facts, known, selected)
         ignored = ignored_for(self._presenter.relative(path), self._settings.root, self._settings.per_file_ignores)
         least = CONFIDENCES.index(self._settings.min_confidence)
-        kept = [problem for problem in kept if problem.code in selected]
-        shown = [
-            problem
-            for problem in kept
-            if problem.code not in ignored and CONFIDENCES.index(problem.confidence) >= least
-        ]
-        return _FileOutcome(tuple(shown), tuple(problem for problem in kept if problem not in shown), silenced)
+        shown: list[Problem] = []
+        hidden: list[Problem] = []
+        for problem in kept:
+            if problem.code in selected:
+                is_shown = problem.code not in ignored and CONFIDENCES.index(problem.confidence) >= least
+                (shown if is_shown else hidden).append(problem)
+        return _FileOutcome(tuple(shown), tuple(hidden), silenced)
 
     def _source_of_generated(self, path: str, facts: FileFacts, problem: Problem) -> tuple[Note, ...]:
         """For a generated file: the line of its source that the problem's function or class comes from."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
+from collections import defaultdict
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -30,33 +32,49 @@ def silence(
     suppressions = tuple(
         replace(each, codes=tuple(codes.get(code, code) for code in each.codes)) for each in facts.suppressions
     )
+    speaking = _Speaking(suppressions)
     kept = []
     silenced = 0
-    used: set[tuple[Suppression, str]] = set()
+    used: defaultdict[Suppression, set[str]] = defaultdict(set)
     for problem in problems:
-        matching = [each for each in suppressions if _speaks_of(each, problem)]
-        used.update((each, problem.code) for each in matching)
+        matching = speaking.of(problem)
+        for each in matching:
+            used[each].add(problem.code)
         if matching:
             silenced += problem.code in selected
         else:
             kept.append(problem)
     for complaint in _complaints(suppressions, used, known, selected):
-        if any(UNUSED in each.codes and _speaks_of(each, complaint) for each in suppressions):
+        if any(UNUSED in each.codes for each in speaking.of(complaint)):
             silenced += UNUSED in selected
         else:
             kept.append(complaint)
     return kept, silenced
 
 
-def _speaks_of(suppression: Suppression, problem: Problem) -> bool:
-    if suppression.scope == "malformed" or (suppression.codes and problem.code not in suppression.codes):
-        return False
-    return suppression.scope == "file" or problem.place.first_line <= suppression.target <= problem.place.last_line
+class _Speaking:
+    """The suppressions of a file by the lines that they speak of."""
+
+    def __init__(self, suppressions: Iterable[Suppression]) -> None:
+        usable = [each for each in suppressions if each.scope != "malformed"]
+        self._everywhere = [each for each in usable if each.scope == "file"]
+        self._on_lines = sorted((each for each in usable if each.scope != "file"), key=_target)
+
+    def of(self, problem: Problem) -> list[Suppression]:
+        """Those that speak of a problem."""
+        first = bisect_left(self._on_lines, problem.place.first_line, key=_target)
+        last = bisect_right(self._on_lines, problem.place.last_line, key=_target)
+        near = (*self._everywhere, *self._on_lines[first:last])
+        return [each for each in near if not each.codes or problem.code in each.codes]
+
+
+def _target(suppression: Suppression) -> int:
+    return suppression.target
 
 
 def _complaints(
     suppressions: Iterable[Suppression],
-    used: Collection[tuple[Suppression, str]],
+    used: Mapping[Suppression, Collection[str]],
     known: Collection[str],
     selected: Collection[str],
 ) -> Iterator[Problem]:
@@ -68,7 +86,7 @@ def _complaints(
 
 def _what_is_wrong(
     suppression: Suppression,
-    used: Collection[tuple[Suppression, str]],
+    used: Mapping[Suppression, Collection[str]],
     known: Collection[str],
     selected: Collection[str],
 ) -> str | None:
@@ -78,7 +96,7 @@ def _what_is_wrong(
         if code not in known:
             close = closest(code, known)
             return f"names no rule: {code}" + (f"; did you mean {close}?" if close else "")
-    used_codes = {code for each, code in used if each == suppression}
+    used_codes = used.get(suppression, ())
     if not suppression.codes:
         # A bare noqa speaks to other linters as well.
         needless = suppression.kind == "bufaudit" and not used_codes and all(code in selected for code in known)

@@ -49,9 +49,6 @@ BUFFERS: dict[str, tuple[LibraryBuffer, ...]] = {
 #: Classes, torch's or other libraries', whose objects always hold running statistics or the like unless told not to.
 STATEFUL = frozenset((*_NORMS, *_LAZY_NORMS, "FrozenBatchNorm2d", "BatchRenorm1d", "BatchRenorm2d"))
 
-#: What computed the frequencies of a rotary embedding of transformers 4; from 5.0 on only PhiMoE's still has it.
-VANISHED_ROPE_ATTRIBUTE = "rope_init_fn"
-
 #: Layers and containers that register nothing of their own.
 LAYERS = frozenset(
     {

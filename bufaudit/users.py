@@ -13,7 +13,7 @@ from bufaudit import torch_state
 from bufaudit.source.syntax import last_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from bufaudit.project import FoundClass, Project
 
@@ -31,11 +31,20 @@ _ENGINE_FILES = 8
 class Users:
     """The models of transformers' kind that a class is, or is built by.
 
-    What `loads_itself`, a model or a user of one, has a loader of its own instead of transformers'.
+    What `loads_itself`, a model or a user of one, has a loader of its own instead of transformers'. `makes` tells of
+    each definition that uses the class, by file and name, the definition through which it does.
     """
 
     models: tuple[FoundClass, ...]
     loads_itself: bool
+    makes: Mapping[tuple[str, str], tuple[str, str]]
+
+    def way_down(self, start: tuple[str, str]) -> tuple[tuple[str, str], ...]:
+        """The definitions from a user of the class down to the class."""
+        way = [start]
+        while way[-1] in self.makes:
+            way.append(self.makes[way[-1]])
+        return tuple(way)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +86,14 @@ def users_of(project: Project, found: FoundClass, *, abroad: bool = True) -> Use
     #: The users that are still to be asked for, and whether there is a model below them.
     pending = [(start, bool(models))]
     seen = {start}
+    makes: dict[tuple[str, str], tuple[str, str]] = {}
     while pending:
         symbol, covered = pending.pop(0)
         for user in _users(project, symbol, abroad=abroad):
             if user in seen or len(seen) == _MOST_SYMBOLS or user.name.endswith("Config"):
                 continue
             seen.add(user)
+            makes[user.path, user.name] = symbol.path, symbol.name
             owner = project.find_class(user.path, user.name)
             if owner is not None and owner.path == user.path:
                 pretrained = is_pretrained(project, owner)
@@ -96,7 +107,7 @@ def users_of(project: Project, found: FoundClass, *, abroad: bool = True) -> Use
                 pending.append((user, covered))
     if models and abroad and not loads_itself:
         loads_itself = len(project.files_with("def load_weights", found.path)) >= _ENGINE_FILES
-    return Users(tuple(models.values())[:_MOST_MODELS], loads_itself)
+    return Users(tuple(models.values())[:_MOST_MODELS], loads_itself, makes)
 
 
 def _is_module(project: Project, found: FoundClass) -> bool:

@@ -313,3 +313,19 @@ def test_namespace_package_is_found_by_the_name_of_a_folder_above(tmp_path: Path
         tmp_path, {"lib/acme/layers/part.py": part, "lib/acme/models/net.py": "from acme.layers.part import Part\n"}
     )
     assert sources.find("lib/acme/models/net.py", "Part") == "lib/acme/layers/part.py:Part"
+
+
+@pytest.mark.parametrize("first", ["a.py", "b.py", "c.py"])
+def test_modules_that_import_all_of_each_other_in_a_circle(tmp_path: Path, first: str) -> None:
+    """What a name stands for in one of them does not depend on where it was asked for before."""
+    project = project_of(
+        tmp_path,
+        {
+            "a.py": "from b import *\nfrom c import *\n",
+            "b.py": "from a import *\n",
+            "c.py": "from a import *\n" + net("Net"),
+        },
+    )
+    assert project.find(first, "Net") == "c.py:Net"
+    assert [project.find(name, "Net") for name in ("a.py", "b.py", "c.py")] == ["c.py:Net"] * 3
+    assert [project.find(name, "Other") for name in ("a.py", "b.py", "c.py")] == [None] * 3

@@ -10,7 +10,7 @@ from bufaudit.checks.context import Problem, registered_here, what_is_lost
 from bufaudit.source import vocabulary
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from bufaudit.checks.context import FunctionView, Subject
     from bufaudit.project import Reach
@@ -47,20 +47,21 @@ _OTHER_PURPOSE = re.compile(
 
 def check(subject: Subject) -> Iterator[Problem]:
     """All problems of this family in one file."""
+    carrying = {view.function.class_name for view in subject.functions() if view.buffers_are_carried()} - {None}
     for view in subject.functions():
         yield from _named_for_buffers(view)
-        if _is_carried(view) or _OTHER_PURPOSE.search(view.title):
+        if _is_carried(view, carrying) or _OTHER_PURPOSE.search(view.title):
             continue
         yield from _mixed_in_loop(view)
         yield from _mixed_by_call(view)
         yield from _written_from_averages(view)
 
 
-def _is_carried(view: FunctionView) -> bool:
+def _is_carried(view: FunctionView, carrying: Collection[str | None]) -> bool:
     """Whether buffers follow: in this function, in another of its class, or by a BatchNorm pass in the file."""
     if view.buffers_are_carried():
         return True
-    if view.function.class_name is not None and any(sibling.buffers_are_carried() for sibling in view.siblings()):
+    if view.function.class_name in carrying:
         return True
     return any(vocabulary.speaks_of_statistics(word) for word in view.subject.facts.words)
 

@@ -131,12 +131,6 @@ class FunctionView:
             if "." in call.callee or call.arguments
         )
 
-    def siblings(self) -> Iterator[FunctionView]:
-        """The other functions of the same class, or of the file where there is no class."""
-        for view in self.subject.functions():
-            if view.function is not self.function and view.function.class_name == self.function.class_name:
-                yield view
-
     def reach(self, walk: Walk) -> Reach:
         """The persistent state besides parameters that the walked module can hold."""
         if walk.receiver_type is not None:

@@ -40,10 +40,11 @@ def knows_of_buffers(subject: Subject, steps: Iterable[Step]) -> bool:
 
 def brings_back_buffers(subject: Subject, drop: DropFact) -> bool:
     """Whether anything after a drop may give the buffers of its module a value again."""
-    return knows_of_buffers(subject, drop.after) or any(_restores(step, drop) for step in drop.after)
+    return knows_of_buffers(subject, drop.after) or any(restores(step, drop) for step in drop.after)
 
 
-def _restores(step: Step, drop: DropFact) -> bool:
+def restores(step: Step, drop: DropFact) -> bool:
+    """Whether a step may give buffers of a dropped module a value, or initialise it."""
     if step.callee == "=":
         part = step.text.removeprefix(f"{drop.module}.")
         return part != step.text and not _NO_TENSOR.match(part)

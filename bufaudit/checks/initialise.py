@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from bufaudit.checks.context import FunctionView, Subject
     from bufaudit.results import Confidence
-    from bufaudit.source.facts import RestoreFact
+    from bufaudit.source.facts import RestoreFact, SparingFact
 
 _STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
@@ -25,9 +25,19 @@ def check(subject: Subject) -> Iterator[Problem]:
             yield from _unguarded_write(subject, fact)
             yield from _unread_mark(subject, fact)
             yield from _statistics_of_pretrained(subject, fact)
+    for sparing in subject.facts.sparings:
+        yield _spared_by_option(sparing)
     for view in subject.functions():
         yield from _unguarded_walk(subject, view)
         yield from _unmarked_buffers(view)
+
+
+def _spared_by_option(fact: SparingFact) -> Problem:
+    text = (
+        f"modules whose tensors were all loaded are left alone only where `{fact.option}` is true: of any other model, "
+        "an `_init_weights` that writes in place writes over what was loaded"
+    )
+    return Problem("BUF103", "medium", fact.place, text, fact.initialiser)
 
 
 def _honours_marks(subject: Subject) -> bool:

@@ -32,8 +32,8 @@ _ZEROS = re.compile(r"(torch\.)?zeros\(")
 _FSDP_SYNC = re.compile(r"sync_module_states=(?!False)")
 #: Functions that look at a model rather than run it.
 _LOOKS = re.compile(r"estimat|size|count|memory|flops|skeleton|shape|inspect|plan|meta", re.IGNORECASE)
-#: What computes rotary frequencies without the attribute that is gone.
-_OTHER_REPAIR = re.compile(r"compute_default_rope_parameters|ROPE_INIT_FUNCTIONS|original_inv_freq")
+#: Calls that initialise what a load has left.
+_INITIALISES = re.compile(r"init_(weight|param)|initiali[sz]e")
 
 
 def check(subject: Subject) -> Iterator[Problem]:
@@ -44,8 +44,8 @@ def check(subject: Subject) -> Iterator[Problem]:
                 yield from _only_the_state_dict(subject, drop)
             case "meta":
                 yield from _built_empty(subject, drop)
-            case "vanished":
-                yield from _vanished_repair(subject, drop)
+            case "unsaved":
+                yield from _left_to_models(subject, drop)
 
 
 def _only_the_state_dict(subject: Subject, drop: DropFact) -> Iterator[Problem]:
@@ -115,24 +115,18 @@ def _reads_checkpoints(subject: Subject) -> bool:
     return any(walk.kind == "saved" for view in subject.functions() for walk in view.function.walks)
 
 
-def _vanished_repair(subject: Subject, drop: DropFact) -> Iterator[Problem]:
-    """Rotary frequencies are computed again only where a module has an attribute that transformers 5 took away."""
-    if not any(binding.target.startswith("transformers") for binding in subject.facts.imports):
+def _left_to_models(subject: Subject, drop: DropFact) -> Iterator[Problem]:
+    """Non-persistent buffers get new memory by a loader that leaves their values to whatever model it loads."""
+    if _is_converted(drop):
         return
-    around = (*drop.before, *drop.after)
-    if any(_OTHER_REPAIR.search(f"{step.callee} {step.text}") for step in drop.after):
-        return
-    if not any(last_name(step.callee) in ("modules", "named_modules") for step in around):
-        return
-    repairs = [
-        step
-        for step in drop.after
-        if "inv_freq" in f"{step.callee} {step.text}" and last_name(step.callee) in ("copy_", "=", "register_buffer")
-    ]
-    if repairs:
-        text = (
-            "rotary embeddings of transformers 5 have no `rope_init_fn`: this repair is never made, and `inv_freq` "
-            "keeps whatever its memory held"
-        )
-        note = Note(subject.path, repairs[0].line, "rotary frequencies would be computed again here")
-        yield Problem("BUF403", "medium", drop.place, text, drop.function, (note,))
+    initialiser = next((step for step in drop.after if _INITIALISES.search(last_name(step.callee))), None)
+    end = (
+        f"only `{last_name(initialiser.callee)}` may compute them again, and nothing checks that a model's does"
+        if initialiser is not None
+        else "nothing computes them again"
+    )
+    text = (
+        f"each non-persistent buffer of `{drop.module}`, which no checkpoint holds, becomes uninitialised memory: {end}"
+    )
+    notes = (Note(subject.path, initialiser.line, "this runs afterwards"),) if initialiser is not None else ()
+    yield Problem("BUF403", "medium", drop.place, text, drop.function, notes)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from bufaudit import torch_state
 from bufaudit.checks.context import Note, Problem
+from bufaudit.checks.restore_plain import forgotten
 from bufaudit.project import same_name
 from bufaudit.restoring import Restorers, built_by, methods_of, rebuilt_in_use, writer_among
 from bufaudit.source import vocabulary
@@ -95,7 +96,7 @@ def _problem(
         return None
     users = users_of(subject.project, owner)
     if not users.models:
-        return None
+        return forgotten(subject, restorers, owner, fact, methods, users)
     answers = [(model, restorers.under(owner, fact.name, model)) for model in users.models]
     losing = [(model, answer) for model, answer in answers if answer.answer != "restored"]
     if not losing:

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _TAB = "    "
+#: Characters to either side; more than any terminal has room for.
+_FAR = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,16 +30,20 @@ def excerpt(source: str, start: int, end: int | None, room: int) -> Excerpt:
     Columns count characters from 1. Tabs become spaces and unprintable characters escapes. A line that takes
     more than `room` cells is cut around the span.
     """
-    text = source.rstrip()
+    # Of a very long line, what lies far from the start of the span cannot be seen anyway.
+    skipped = max(min(start, len(source)) - _FAR, 0)
+    text = source[skipped : skipped + 2 * _FAR].rstrip()
+    start -= skipped
+    end = None if end is None else end - skipped
     pieces = [_TAB if char == "\t" else printable(char) for char in text]
     widths = [cells(piece) for piece in pieces]
     first = min(max(start - 1, 0), len(pieces))
     last = len(pieces) if end is None else min(max(end - 1, first), len(pieces))
-    if sum(widths) <= room:
+    if sum(widths) <= room and not skipped:
         left, right, before, after = 0, len(pieces), "", ""
     else:
         left, right = _window(widths, first, last, max(room - 2 * cells(ELLIPSIS), 1))
-        before = ELLIPSIS if left > 0 else ""
+        before = ELLIPSIS if left > 0 or skipped else ""
         after = ELLIPSIS if right < len(pieces) else ""
     indent = cells(before) + sum(widths[left:first])
     carets = max(sum(widths[first : min(last, right)]), 1)

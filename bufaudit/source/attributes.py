@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from bufaudit.source import vocabulary
 from bufaudit.source.facts import TensorAttribute
 from bufaudit.source.phases import CONSTRUCTORS, reached_from
-from bufaudit.source.syntax import Definition, constant_string, dotted, identifiers
+from bufaudit.source.syntax import Definition, constant_string, dotted, identifiers, whole_text
 from bufaudit.source.uses import Uses, keeps_dimension, own_attribute
 
 if TYPE_CHECKING:
@@ -310,5 +310,5 @@ def _is_tensor(argument: ast.arg) -> bool:
     """Whether an argument is annotated as a tensor, be it an optional one or one that may be a function instead."""
     if argument.annotation is None:
         return False
-    names = set(re.findall(r"\w+", ast.unparse(argument.annotation)))
+    names = set(re.findall(r"\w+", whole_text(argument.annotation)))
     return "Tensor" in names and names <= {"Tensor", "torch", "Optional", "Union", "None", "Callable"}

@@ -147,17 +147,17 @@ def uses_of_class(
     for method, text in texts.items():
         if method.name not in late or not any(attribute in text for attribute in attributes):
             continue
-        nodes = [child for child in ast.walk(method) if isinstance(child, ast.expr | ast.stmt)]
-        activations = _activation_dtypes(method, nodes)
+        nodes = list(_with_statements(method.body))
+        activations = _activation_dtypes(method, [child for child, _ in nodes])
         read: set[str] = set()
-        for child in nodes:
+        for child, statement in nodes:
             if not isinstance(child, _TELLING):
                 continue
             how, attribute = _use(child, activations)
             if attribute not in attributes or (how == "read" and attribute in read):
                 continue
             read.add(attribute)
-            place = places.of(child, _statement_of(child, nodes))
+            place = places.of(child, statement)
             yield DtypeUse(name, attribute, how, f"{name}.{method.name}", place)
 
 
@@ -234,7 +234,13 @@ def _buffer(node: ast.expr) -> str:
                 return ""
 
 
-def _statement_of(node: ast.expr | ast.stmt, nodes: Sequence[ast.expr | ast.stmt]) -> ast.stmt:
-    """The innermost statement of a method that holds one of its nodes."""
-    holding = (each for each in nodes if isinstance(each, ast.stmt) and each.lineno <= node.lineno)
-    return [each for each in holding if node.lineno <= (each.end_lineno or each.lineno)][-1]
+def _with_statements(body: Sequence[ast.stmt]) -> Iterator[tuple[ast.expr | ast.stmt, ast.stmt]]:
+    """Everything below some statements, outer nodes first, each with the innermost statement that holds it."""
+    level: list[tuple[ast.AST, ast.stmt]] = [(statement, statement) for statement in body]
+    while level:
+        yield from ((node, statement) for node, statement in level if isinstance(node, ast.expr | ast.stmt))
+        level = [
+            (child, child if isinstance(child, ast.stmt) else statement)
+            for node, statement in level
+            for child in ast.iter_child_nodes(node)
+        ]

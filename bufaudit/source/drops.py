@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 from bufaudit.source import vocabulary
 from bufaudit.source.constructors import constructed_type
 from bufaudit.source.facts import DropFact, Step
-from bufaudit.source.syntax import Definition, dotted, last_name, source_text
-from bufaudit.torch_state import VANISHED_ROPE_ATTRIBUTE
+from bufaudit.source.syntax import Definition, dotted, identifiers, last_name, source_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,11 +18,8 @@ if TYPE_CHECKING:
     from bufaudit.source.facts import DropKind
     from bufaudit.source.syntax import Places
 
-_RARE = ("to_empty(", "include_buffers", "offload_tags", ".pause(", "materialize_")
-#: Words without one of which a top-level block lets go of nothing; walks over buffers have words of their own.
-WORDS = (*_RARE, VANISHED_ROPE_ATTRIBUTE)
-#: Words without one of which a definition lets go of nothing, but by a walk over buffers, whose words are `WALKED`.
-DEFINITION_WORDS = (*_RARE, f'"{VANISHED_ROPE_ATTRIBUTE}"', f"'{VANISHED_ROPE_ATTRIBUTE}'")
+#: Words without one of which nothing is let go of, but by a walk over buffers, whose own words are `WALKED`.
+WORDS = ("to_empty(", "include_buffers", "offload_tags", ".pause(", "materialize_")
 EMPTY = "empty_like("
 WALKED = ("buffers(", "_buffers")
 
@@ -31,7 +27,12 @@ _ALLOCATOR = re.compile(r"alloc|mem_?pool", re.IGNORECASE)
 _WAKES = re.compile(r"(alloc\w*|mem_?pool|memory_?saver\w*)\.(wake_up|resume)$", re.IGNORECASE)
 #: Callees that build a model: a class, by its name or by a variable's, or the classmethods of transformers' models.
 _BUILDER = re.compile(r"(^|\.)([A-Z]\w*|\w*_(cls|class)|from_config|_from_config|from_pretrained)$")
+#: How code says that what it builds goes to the meta device.
+_META = re.compile(r"^(torch\.)?device\('meta'\)$|^'meta'$")
 _MEMORY_SAVER = re.compile(r"memory_?saver", re.IGNORECASE)
+
+#: Drops of one function, each of which tells all that comes before and after it.
+_MOST = 50
 
 #: Which branch of each compound statement around it a step stands in.
 _Path = tuple[tuple[int, int], ...]
@@ -57,6 +58,17 @@ class _Drop:
     module_type: str | None
     path: _Path
     position: int
+    #: How many assignments come before it.
+    made: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """What a variable or attribute is assigned: the call that builds it on the meta device, None for anything else."""
+
+    name: str
+    built: Step | None
+    path: _Path
 
 
 def drops_of_block(
@@ -71,7 +83,7 @@ def drops_of_block(
     for name, unit in units.items():
         own_name = last_name(name)
         others = {called: other for called, other in by_name.items() if other is not unit}
-        for drop in unit.drops:
+        for drop in unit.drops[:_MOST]:
             before, after = unit.around(drop.position, drop.path)
             for caller in others.values():
                 for position, passed in enumerate(caller.passed):
@@ -91,12 +103,14 @@ def drops_of_block(
                 before=tuple(dict.fromkeys(before)),
                 after=tuple(dict.fromkeys(after)),
                 wakes=_wakes(units.values()) if drop.how == "pool" else None,
+                built=_built(drop, unit, units.values()),
             )
 
 
 def _followed(steps: tuple[Step, ...], units: Mapping[str, _Unit]) -> tuple[Step, ...]:
     """Steps, and those of the functions that they call."""
-    called = [units[name] for name in map(_called_nearby, steps) if name in units]
+    names = (name for step in steps for name in (_called_nearby(step), _applied(step)))
+    called = [units[name] for name in names if name in units]
     return (*steps, *(passed.step for unit in called for passed in unit.passed))
 
 
@@ -104,6 +118,25 @@ def _called_nearby(step: Step) -> str:
     """The name of the function of the same class, or within the same function, that a step may call."""
     receiver, _, name = step.callee.rpartition(".")
     return name if receiver in ("", "self", "cls", "super()", "model", "module") else ""
+
+
+def _applied(step: Step) -> str:
+    """The function that a step gives to `apply`, which calls it with each module."""
+    return step.text if last_name(step.callee) == "apply" and step.text.isidentifier() else ""
+
+
+def _built(drop: _Drop, unit: _Unit, units: Iterable[_Unit]) -> Step | None:
+    """The call that built the module of a drop on the meta device, before it or, of an attribute, anywhere nearby."""
+    for made in reversed(unit.made[: drop.made]):
+        if made.name == drop.module and _same_path(made.path, drop.path):
+            if made.built is not None:
+                return made.built
+            if set(made.path) <= set(drop.path):
+                return None
+    if not drop.module.startswith("self."):
+        return None
+    elsewhere = (made for other in units if other is not unit for made in other.made)
+    return next((made.built for made in elsewhere if made.name == drop.module and made.built), None)
 
 
 def _wakes(units: Iterable[_Unit]) -> int | None:
@@ -130,6 +163,8 @@ class _Unit:
         self.parameters = {a.arg for a in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)} - {"self"}
         self.passed: list[_Passed] = []
         self.drops: list[_Drop] = []
+        self.made: list[_Made] = []
+        self._on_meta = 0
         self._types = dict(types)
         self._compounds = 0
         self._block(definition.body, ())
@@ -163,7 +198,8 @@ class _Unit:
                     self._block(statement.finalbody, path)
             case ast.For() if (emptied := _emptied_module(statement)) is not None:
                 # The walk and what it puts in place of each buffer bring nothing back.
-                self._drop("empty_like", statement.iter, statement, emptied, path)
+                how: DropKind = "unsaved" if "non_persistent" in source_text(statement.iter) else "empty_like"
+                self._drop(how, statement.iter, statement, emptied, path)
                 start = len(self.passed)
                 self._block(statement.body, path)
                 self.passed[start:] = [passed for passed in self.passed[start:] if passed.step.callee != "="]
@@ -174,7 +210,10 @@ class _Unit:
                 self._block((*statement.body, *statement.orelse), path)
             case ast.With() | ast.AsyncWith():
                 self._expressions(statement, path)
+                on_meta = any(_goes_to_meta(item.context_expr) for item in statement.items)
+                self._on_meta += on_meta
                 self._block(statement.body, path)
+                self._on_meta -= on_meta
                 self._with(statement, path)
             case _:
                 self._expressions(statement, path)
@@ -188,7 +227,7 @@ class _Unit:
     def _drop(
         self, how: DropKind, node: ast.expr, statement: ast.stmt, module: str, path: _Path, made: str | None = None
     ) -> None:
-        self.drops.append(_Drop(how, node, statement, module, made, path, len(self.passed)))
+        self.drops.append(_Drop(how, node, statement, module, made, path, len(self.passed), len(self.made)))
 
     def _expressions(self, statement: ast.stmt, path: _Path) -> None:
         """The calls of a statement, those of its blocks not included."""
@@ -212,8 +251,6 @@ class _Unit:
                 self._drop("pool", call, statement, receiver, path)
             case ast.Attribute(attr="pause") if _MEMORY_SAVER.search(receiver) and "weight" in arguments.lower():
                 self._drop("pool", call, statement, receiver, path)
-            case ast.Name(id="getattr" | "hasattr") if f"'{VANISHED_ROPE_ATTRIBUTE}'" in arguments:
-                self._drop("vanished", call, statement, source_text(call.args[0]), path)
         self._pass(callee or last_name(source_text(call.func)), arguments, call, path)
 
     def _assignment(self, statement: ast.stmt, path: _Path) -> None:
@@ -221,6 +258,8 @@ class _Unit:
             return
         targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
         for target in targets:
+            if isinstance(target, ast.Name | ast.Attribute):
+                self._makes(source_text(target), statement.value, path)
             if isinstance(target, ast.Name):
                 made = constructed_type(statement.value, self._types)
                 self._types.pop(target.id, None)
@@ -229,14 +268,25 @@ class _Unit:
                 if isinstance(element, ast.Attribute | ast.Subscript):
                     self._pass("=", source_text(element), statement, path)
 
+    def _makes(self, name: str, value: ast.expr, path: _Path) -> None:
+        """Whether a name is built on the meta device; what is given the module and takes its name only wraps it."""
+        match value:
+            case ast.Call(func=function) if self._on_meta or any(_goes_to_meta(each) for each in value.keywords):
+                self.made.append(_Made(name, Step(dotted(function), "", value.lineno), path))
+            case ast.Call(func=function, args=arguments, keywords=keywords) if name in (
+                *map(source_text, arguments),
+                *(source_text(keyword.value) for keyword in keywords),
+                dotted(function).rpartition(".")[0],
+            ):
+                pass
+            case _:
+                self.made.append(_Made(name, None, path))
+
     def _with(self, statement: ast.With | ast.AsyncWith, path: _Path) -> None:
         """Models that are built while buffers too go to the meta device; they are what their variables are called."""
         for item in statement.items:
             call = item.context_expr
-            if not (isinstance(call, ast.Call) and last_name(dotted(call.func)) == "init_empty_weights"):
-                continue
-            asked = [k.value for k in call.keywords if k.arg == "include_buffers"] + call.args[:1]
-            if not any(isinstance(value, ast.Constant) and value.value is True for value in asked):
+            if not _empties_buffers(call):
                 continue
             built = [
                 target.id
@@ -257,7 +307,7 @@ class _Unit:
                 pass
             case _:
                 return
-        if "persistent" in ast.unparse(loop):
+        if any("persistent" in word for word in identifiers(loop)):
             return
         for statement in loop.body:
             match statement:
@@ -265,6 +315,21 @@ class _Unit:
                     function
                 ) in (f"{tensor}.copy_", f"{tensor}.data.copy_") and _is_getattr(value, name):
                     self._drop("reload", call, statement, source_text(loop.iter), path)
+
+
+def _empties_buffers(node: ast.expr) -> bool:
+    """`init_empty_weights(include_buffers=True)`."""
+    if not (isinstance(node, ast.Call) and last_name(dotted(node.func)) == "init_empty_weights"):
+        return False
+    asked = [k.value for k in node.keywords if k.arg == "include_buffers"] + node.args[:1]
+    return any(isinstance(value, ast.Constant) and value.value is True for value in asked)
+
+
+def _goes_to_meta(node: ast.expr | ast.keyword) -> bool:
+    """Whether a context manager, or an argument of a constructor, has modules built on the meta device."""
+    if isinstance(node, ast.keyword):
+        return node.arg == "device" and _META.match(source_text(node.value)) is not None
+    return _empties_buffers(node) or (isinstance(node, ast.Call) and _META.match(source_text(node)) is not None)
 
 
 def _branches(statement: ast.If | ast.Try | ast.TryStar | ast.Match) -> Iterator[Sequence[ast.stmt]]:
@@ -298,7 +363,7 @@ def _may_forget_weights(call: ast.Call) -> bool:
 def _emptied_module(loop: ast.For) -> str | None:
     """The module of whose buffers a loop puts an empty tensor in place of each."""
     walked = [node for node in ast.walk(loop.iter) if _walked_module(node) is not None]
-    tensor = loop.target.elts[-1] if isinstance(loop.target, ast.Tuple) else loop.target
+    tensor = loop.target.elts[-1] if isinstance(loop.target, ast.Tuple) and loop.target.elts else loop.target
     for node in ast.walk(ast.Module(loop.body, [])) if walked else ():
         match node:
             case ast.Call(args=[ast.Name(id=emptied), *_]) if last_name(dotted(node.func)) == "empty_like":

@@ -16,7 +16,7 @@ from bufaudit.source.constructors import attribute_types, statements
 from bufaudit.source.facts import ClassFact, FileFacts, HandoverFact, RestoreFact
 from bufaudit.source.flow import read_function
 from bufaudit.source.registrations import RegistrationReader
-from bufaudit.source.restores import restores_of_class
+from bufaudit.source.restores import restores_of_class, sparings_of_class
 from bufaudit.source.scope import read_scope
 from bufaudit.source.suppressions import parse_suppressions
 from bufaudit.source.syntax import Definition, Places, dotted
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         Function,
         MethodFact,
         RegistrationFact,
+        SparingFact,
         TensorAttribute,
     )
 
@@ -108,6 +109,7 @@ class _Extraction:
         self._fills: list[FillFact] = []
         self._restores: list[RestoreFact] = []
         self._handovers: list[HandoverFact] = []
+        self._sparings: list[SparingFact] = []
         self._methods: list[MethodFact] = []
         self._dtype_uses: list[DtypeUse] = []
         self._drops: list[DropFact] = []
@@ -133,6 +135,7 @@ class _Extraction:
             fills=tuple(self._fills),
             restores=tuple(self._restores),
             handovers=tuple(self._handovers),
+            sparings=tuple(self._sparings),
             methods=tuple(self._methods),
             touches=touches,
             buffers_read=read,
@@ -208,6 +211,7 @@ class _Extraction:
     def _class_restores(self, node: ast.ClassDef, name: str) -> list[RestoreFact]:
         found = dict.fromkeys(restores_of_class(node, name, self._places))
         self._handovers += (fact for fact in found if isinstance(fact, HandoverFact))
+        self._sparings += sparings_of_class(node, name, self._places)
         return [fact for fact in found if isinstance(fact, RestoreFact)]
 
     def _class_attributes(self, node: ast.ClassDef, name: str) -> list[TensorAttribute]:
@@ -229,7 +233,7 @@ class _Extraction:
     def _lets_go(self, node: ast.stmt) -> bool:
         # Words so rare are not worth a search through the whole text first.
         start, end = self._extent(node)
-        if any(self._text.find(word, start, end) >= 0 for word in drops.DEFINITION_WORDS):
+        if any(self._text.find(word, start, end) >= 0 for word in drops.WORDS):
             return True
         return self._text.find(drops.EMPTY, start, end) >= 0 and self._mentions(node, drops.WALKED)
 

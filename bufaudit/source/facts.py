@@ -84,10 +84,10 @@ MetaEffect = Literal[
 DropKind = Literal[
     "to_empty",
     "empty_like",  # each tensor of a walk over buffers becomes an empty one
+    "unsaved",  # so does each of a walk over non-persistent buffers
     "meta",  # a model is built with its buffers on the meta device too
     "pool",  # a memory pool with a module in it is dropped
     "reload",  # what a layer holds after it was materialised is copied over the buffers that it had
-    "vanished",  # a repair asks for an attribute that no module has any more
 ]
 
 #: What a tensor that a class keeps is: drawn at random, computed alike each time, or given to the constructor.
@@ -199,6 +199,15 @@ class HandoverFact:
     target: str | None
     callee: str
     of_module: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SparingFact:
+    """An initialiser leaves alone a module whose tensors are all marked as loaded, if its argument `option` is true."""
+
+    initialiser: str
+    option: str
+    place: Place
 
 
 @dataclass(frozen=True, slots=True)
@@ -393,7 +402,8 @@ class DropFact:
     """A place after which tensors of `module`, of the class `module_type` where that is known, hold nothing.
 
     It is `given` where the function has it as a parameter. `before` and `after` are the steps on the same path, those
-    of callers and of called functions nearby included. A dropped pool comes back on the line `wakes`.
+    of callers and of called functions nearby included. A dropped pool comes back on the line `wakes`. `built` is the
+    call that made the module on the meta device, where the same function or class has it.
     """
 
     function: str
@@ -407,6 +417,7 @@ class DropFact:
     before: tuple[Step, ...]
     after: tuple[Step, ...]
     wakes: int | None = None
+    built: Step | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -426,6 +437,7 @@ class FileFacts:
     fills: tuple[FillFact, ...] = ()
     restores: tuple[RestoreFact, ...] = ()
     handovers: tuple[HandoverFact, ...] = ()
+    sparings: tuple[SparingFact, ...] = ()
     methods: tuple[MethodFact, ...] = ()
     touches: tuple[Touch, ...] = ()
     buffers_read: frozenset[str] = frozenset()

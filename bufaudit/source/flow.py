@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import re
+from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -16,9 +17,9 @@ from bufaudit.source import casts, values, vocabulary
 from bufaudit.source.constructors import MODULE_WRAPPERS, annotated_types, constructed_type
 from bufaudit.source.facts import Function
 from bufaudit.source.guards import guards_of, one_rank
-from bufaudit.source.record import Record
+from bufaudit.source.record import FullError, Record
 from bufaudit.source.syntax import Definition, dotted, last_name, source_text
-from bufaudit.source.values import NOTHING, Value
+from bufaudit.source.values import NOTHING, Names, Value
 from bufaudit.source.words import telling_words
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 _DTYPE = re.compile(r"dtype|torch\.(float|bfloat|half|double|int|long|bool)")
 _LONGEST_DOC = 1000
+#: No function has a longer name, and looking for words in one takes time that grows with its square.
+_LONGEST_NAME = 1000
 _LOADS = frozenset(
     {"load_state_dict", "_load_from_state_dict", "set_model_state_dict", "load_model", "load_weights", "to_empty"}
 )
@@ -60,7 +63,8 @@ def read_function(
         parameters = tuple(a.arg for a in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs))
         reader.containers.difference_update(parameters)
         reader.types.update(annotated_types(definition))
-    reader.read_block(body)
+    with suppress(FullError):
+        reader.read_block(body)
     nested: list[Function] = []
     for inner in reader.inner:
         nested += read_function(
@@ -108,7 +112,7 @@ class _Reader:
     ) -> None:
         self._record = record
         self._class_name = class_name
-        self.names: dict[str, Value] = {}
+        self.names = Names()
         self.containers = set(containers)
         self.types: dict[str, str] = dict(attribute_types)
         self.inner: list[Definition] = []
@@ -128,7 +132,7 @@ class _Reader:
             self._read_casts(statement)
             self._read_statement(statement)
             if isinstance(statement, ast.If) and _leaves(statement.body) and not statement.orelse:
-                self._record.conditions.append(self._branch_guards(statement.test, taken=False))
+                self._record.under(self._branch_guards(statement.test, taken=False))
         del self._record.conditions[depth:]
 
     def _read_statement(self, statement: ast.stmt) -> None:
@@ -207,19 +211,14 @@ class _Reader:
 
     def _read_if(self, statement: ast.If) -> None:
         self._evaluate(statement.test)
-        before = dict(self.names)
-        self._record.conditions.append(self._branch_guards(statement.test, taken=True))
-        self.read_block(statement.body)
-        self._record.conditions.pop()
-        after_body = self.names
-        self.names = before
-        self._record.conditions.append(self._branch_guards(statement.test, taken=False))
-        self.read_block(statement.orelse)
-        self._record.conditions.pop()
-        merged = dict(self.names)
-        for key, value in after_body.items():
-            merged[key] = values.union(value, merged[key]) if key in merged else value
-        self.names = merged
+        branches = []
+        for body, taken in ((statement.body, True), (statement.orelse, False)):
+            self.names.branch()
+            self._record.under(self._branch_guards(statement.test, taken=taken))
+            self.read_block(body)
+            self._record.conditions.pop()
+            branches.append(self.names.undo())
+        self.names.merge(*branches)
 
     def _branch_guards(self, test: ast.expr, *, taken: bool) -> frozenset[Guard]:
         guards = guards_of(test)
@@ -366,7 +365,7 @@ class _Reader:
                 return NOTHING
             case ast.IfExp():
                 self._evaluate(node.test)
-                self._record.conditions.append(self._branch_guards(node.test, taken=True))
+                self._record.under(self._branch_guards(node.test, taken=True))
                 chosen = self._evaluate(node.body)
                 self._record.conditions.pop()
                 return values.union(chosen, self._evaluate(node.orelse))
@@ -379,7 +378,7 @@ class _Reader:
             case ast.Tuple():
                 elements = tuple(self._evaluate(element) for element in node.elts)
                 walks = frozenset[int]().union(*(element.walks for element in elements))
-                return Value("tuple", walks, elements=elements, fresh=bool(walks))
+                return values.shallow(Value("tuple", walks, elements=elements, fresh=bool(walks)))
             case ast.List() | ast.Set():
                 items = [self._evaluate(element) for element in node.elts]
                 return _fresh_iterable(values.union(*items)) if items else NOTHING
@@ -496,13 +495,15 @@ class _Reader:
         return replace(found, kind="map", fresh=True) if found != NOTHING else NOTHING
 
     def _comprehension(self, node: ast.ListComp | ast.SetComp | ast.GeneratorExp | ast.DictComp) -> Value:
-        before = dict(self.names)
+        self.names.branch()
         depth = len(self._record.conditions)
+        filters: frozenset[Guard] = frozenset()
         for generator in node.generators:
             self._bind(generator.target, self._evaluate(generator.iter))
             for test in generator.ifs:
                 self._evaluate(test)
-                self._record.conditions.append(guards_of(test))
+                filters |= guards_of(test)
+                self._record.under(filters)
         if isinstance(node, ast.DictComp):
             key = self._evaluate(node.key)
             item = self._evaluate(node.value)
@@ -517,10 +518,9 @@ class _Reader:
             result = _fresh_iterable(item)
         if result.fresh and self._record.conditions[depth:]:
             self._effect_on_filtered(result, node)
-            filters: frozenset[Guard] = frozenset().union(*self._record.conditions[depth:])
             result = values.filtered(replace(result, fresh=False), filters)
         del self._record.conditions[depth:]
-        self.names = before
+        self.names.undo()
         return result
 
     def _effect_on_filtered(self, result: Value, node: ast.expr) -> None:
@@ -543,11 +543,14 @@ class _Reader:
 
     def _call(self, node: ast.Call, *, used: bool) -> Value:
         callee = dotted(node.func)
+        if len(callee) > _LONGEST_NAME:
+            callee = ""
         method = last_name(callee) or (node.func.attr if isinstance(node.func, ast.Attribute) else "")
-        walked = self._walk_call(node, method)
+        walked, owner = self._walk_call(node, method)
         if walked is not None:
             return walked
-        owner = self._evaluate(node.func.value) if isinstance(node.func, ast.Attribute) else NOTHING
+        if owner is None:
+            owner = self._evaluate(node.func.value) if isinstance(node.func, ast.Attribute) else NOTHING
         arguments = [self._evaluate(argument) for argument in node.args]
         keywords = {keyword.arg or "**": self._evaluate(keyword.value) for keyword in node.keywords}
         self._record_call(node, callee, method, arguments, used=used)
@@ -561,31 +564,35 @@ class _Reader:
                 return inside
         return self._function_call(node, callee, method, arguments, keywords)
 
-    def _walk_call(self, node: ast.Call, method: str) -> Value | None:
+    def _walk_call(self, node: ast.Call, method: str) -> tuple[Value | None, Value | None]:
+        """What a call that walks state gives, None for any other; and what it is called upon, if that was asked.
+
+        Nothing is evaluated twice: in a chain of calls that would double the time with each.
+        """
         kind = vocabulary.WALKS.get(method)
         if kind is not None and isinstance(node.func, ast.Attribute) and len(node.args) <= 2:
             receiver = source_text(node.func.value)
             if vocabulary.NO_MODULE.search(receiver):
-                return NOTHING
+                return NOTHING, None
             owner = self._evaluate(node.func.value)
             if owner.kind == "tensor" and self._record.kinds(owner) != {"saved"}:
-                return None
+                return None, owner
             walk = frozenset({self._record.walk(kind, *self._module(node.func.value), node)})
             if method == "state_dict":
-                return values.mapping(walk, frozenset({"state"}), alias=True)
+                return values.mapping(walk, frozenset({"state"}), alias=True), owner
             named = values.pairs if method in vocabulary.NAMED_WALKS else values.tensors
-            return named(walk, frozenset({"raw"}), alias=True)
+            return named(walk, frozenset({"raw"}), alias=True), owner
         if method in vocabulary.STATE_DICT_FUNCTIONS and node.args:
             walk = frozenset({self._record.walk("state_dict", *self._module(node.args[0]), node)})
-            return values.mapping(walk, frozenset({"state"}), alias=True)
-        if vocabulary.CHECKPOINT_READERS.search(dotted(node.func)) and not self._is_known_map(node.func):
+            return values.mapping(walk, frozenset({"state"}), alias=True), None
+        if vocabulary.CHECKPOINT_READERS.search(dotted(node.func)):
+            known = self._evaluate(node.func.value) if isinstance(node.func, ast.Attribute) else None
+            if known is not None and known.kind == "map":
+                return None, known
             for argument in node.args:
                 self._evaluate(argument)
-            return self._saved_state(source_text(node.func), node, "saved")
-        return None
-
-    def _is_known_map(self, function: ast.expr) -> bool:
-        return isinstance(function, ast.Attribute) and self._evaluate(function.value).kind == "map"
+            return self._saved_state(source_text(node.func), node, "saved"), known
+        return None, None
 
     def _tensor_method(
         self, node: ast.Call, method: str, owner: Value, arguments: list[Value], keywords: Mapping[str, Value]
@@ -661,9 +668,11 @@ class _Reader:
         if method in ("zip", "zip_longest", "zip_equal"):
             columns = tuple(_items(argument) for argument in arguments)
             walks = frozenset[int]().union(*(column.walks for column in columns))
-            return Value("iterable", walks, item=Value("tuple", walks, elements=columns)) if walks else NOTHING
+            zipped = Value("iterable", walks, item=Value("tuple", walks, elements=columns))
+            return values.shallow(zipped) if walks else NOTHING
         if method == "enumerate":
-            return Value("iterable", first.walks, item=Value("tuple", first.walks, elements=(NOTHING, _items(first))))
+            counted = Value("tuple", first.walks, elements=(NOTHING, _items(first)))
+            return values.shallow(Value("iterable", first.walks, item=counted))
         if method in ("chain", "from_iterable"):
             return values.union(*arguments)
         if method in ("dict", "OrderedDict") and first != NOTHING:
@@ -684,7 +693,7 @@ class _Reader:
         ):
             return first if first.kind != "map" else Value("iterable", first.walks, item=values.name(first.walks))
         if method == "filter" and len(arguments) == 2:
-            self._record.conditions.append(guards_of(node.args[0]))
+            self._record.under(guards_of(node.args[0]))
             self._record.effect("store", node, values.tensors_in(arguments[1]), NOTHING, "filter")
             self._record.conditions.pop()
             return NOTHING
@@ -887,4 +896,4 @@ def _items(iterable: Value) -> Value:
 def _fresh_iterable(item: Value) -> Value:
     if not item.walks:
         return NOTHING
-    return Value("iterable", item.walks, item.origins, fresh=True, item=item)
+    return values.shallow(Value("iterable", item.walks, item.origins, fresh=True, item=item))

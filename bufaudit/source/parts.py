@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from bufaudit.source.blocks import Block, blocks, code_of
 
 _CLASS_NAME = re.compile(r"class[ \t]+(\w+)")
-_CONSTRUCTED = re.compile(r"[A-Z]\w*\(")
+# A word is tried as a whole, and not again from each of its letters.
+_CONSTRUCTED = re.compile(r"\b[^\WA-Z]*([A-Z]\w*)\(")
+_SIMPLE_CALL = re.compile(r"\b([A-Z]\w*)\([^()]*\)")
 _PREFIX = re.compile(r"[A-Za-z_][\w.]*$")
 _LONGEST_PREFIX = 80
 #: A module that a factory makes (one that makes layers is told their class), or that is given, by its name.
@@ -25,6 +27,7 @@ _MADE = re.compile(
 _GIVEN = re.compile(r"^[ \t]*self\.(\w+)[ \t]*(?::[^=\n]*)?=[ \t]*\w+[ \t]*$", re.MULTILINE)
 #: Given and called, and yet without state of their own.
 _FUNCTION = re.compile(r"act|fn|func|loss|drop|criterion|callback|hook|init|transform|token|logger|rng|sampler|dist")
+_CALLED = re.compile(r"self\.(\w+)\(")
 _STATELESS = "track_running_stats=False"
 
 
@@ -54,29 +57,32 @@ def parts_of_classes(text: str) -> dict[str, Parts]:
 
 def parts_of(code: str, block: Block) -> Parts:
     """What the objects of a class are made of, read off the words of its code, as `code_of` gives it, alone."""
-    names = set(_CONSTRUCTED.findall(code, block.start, block.end))
-    if code.find(_STATELESS, block.start, block.end) >= 0:
-        names = {name for name in names if not _always_stateless(name, code, block)}
-    children = {_with_prefix(name, code, block) for name in names}
+    first: dict[str, int] = {}
+    for match in _CONSTRUCTED.finditer(code, block.start, block.end):
+        first.setdefault(match[1], match.start(1))
+    stateless = _stateless(code, block) if code.find(_STATELESS, block.start, block.end) >= 0 else ()
+    children = {_with_prefix(name, code, block, first[name]) for name in first if name not in stateless}
     return Parts(tuple(sorted(children)), _is_open(code, block))
 
 
-def _always_stateless(name: str, code: str, block: Block) -> bool:
-    calls = re.findall(rf"\b{re.escape(name)}[^()]*\)", code[block.start : block.end])
-    return bool(calls) and all(_STATELESS in call for call in calls)
+def _stateless(code: str, block: Block) -> set[str]:
+    """The classes of which each call says that they keep no running statistics."""
+    says: dict[str, bool] = {}
+    for call in _SIMPLE_CALL.finditer(code, block.start, block.end):
+        says[call[1]] = says.get(call[1], True) and _STATELESS in call[0]
+    return {name for name, always in says.items() if always}
 
 
 def _is_open(code: str, block: Block) -> bool:
     if _MADE.search(code, block.start, block.end):
         return True
     given = {name for name in _GIVEN.findall(code, block.start, block.end) if not _FUNCTION.search(name)}
-    return any(code.find(f"self.{name}(", block.start, block.end) >= 0 for name in given)
+    return bool(given) and not given.isdisjoint(_CALLED.findall(code, block.start, block.end))
 
 
-def _with_prefix(name: str, code: str, block: Block) -> str:
-    """`Linear(` as `nn.Linear`, if it is first written so in the block."""
-    position = code.find(name, block.start, block.end)
+def _with_prefix(name: str, code: str, block: Block, position: int) -> str:
+    """`Linear` as `nn.Linear`, if it is first written so in the block."""
     if code[position - 1] != ".":
-        return name[:-1]
+        return name
     prefix = _PREFIX.search(code, max(block.start, position - _LONGEST_PREFIX), position)
-    return f"{prefix[0]}{name[:-1]}" if prefix else name[:-1]
+    return f"{prefix[0]}{name}" if prefix else name

@@ -177,6 +177,7 @@ def _is_plain(facts: FileFacts) -> bool:
         facts.restores,
         facts.registrations,
         facts.drops,
+        facts.sparings,
         facts.attributes,
         facts.suppressions,
         facts.unreadable,

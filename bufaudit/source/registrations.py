@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import islice
 from typing import TYPE_CHECKING, Literal
 
 from bufaudit.source.facts import FillFact, RegistrationFact
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
 
 #: Words without one of which no statement registers a buffer; aliases of `Buffer` come on top.
 WORDS = ("register_buffer", "Buffer(", "_buffers")
+
+#: Facts of one class; a loop over literals in which much is registered may mean millions.
+_MOST = 5_000
 
 How = Literal["register_buffer", "nn.Buffer", "setattr", "_buffers"]
 
@@ -48,18 +53,20 @@ class RegistrationReader:
     def of_class(self, node: ast.ClassDef, qualified_name: str) -> Iterator[RegistrationFact]:
         """What the methods of a class register, those of nested classes not included."""
         methods = [child for child in node.body if isinstance(child, Definition)]
-        found = [(method, fact) for method in methods for fact in self.of_function(method, qualified_name)]
+        facts = ((method, fact) for method in methods for fact in self.of_function(method, qualified_name))
+        found = list(islice(facts, _MOST))
         if all(method.name == "__init__" for method, _ in found):
             yield from (fact for _, fact in found)
             return
         built = reached_from(CONSTRUCTORS, methods)
         when = phases(methods)
+        callers = _Callers(methods)
         for method, fact in found:
             fact = replace(fact, when=when[method.name])
             if method.name not in built:
                 late = f"{method.name}() is called"
                 fact = replace(fact, condition=f"{late} and {fact.condition}" if fact.condition else late)
-            yield from _named_by_callers(fact, method, methods)
+            yield from callers.named(fact, method)
 
     def of_function(self, node: Definition, class_name: str | None) -> Iterator[RegistrationFact]:
         """What a function registers."""
@@ -129,7 +136,7 @@ class RegistrationReader:
                 yield from self._block(statement.finalbody, class_name, context)
             case ast.Match():
                 for case in statement.cases:
-                    matched = f"{source_text(statement.subject)} is {ast.unparse(case.pattern)}"
+                    matched = f"{source_text(statement.subject)} is {source_text(case.pattern)}"
                     yield from self._block(
                         case.body, class_name, replace(context, conditions=(*context.conditions, matched))
                     )
@@ -368,28 +375,45 @@ def _loop_literals(loop: ast.For | ast.AsyncFor) -> dict[str, tuple[str, ...]]:
     return {target.id: literals}
 
 
-def _named_by_callers(
-    fact: RegistrationFact, method: Definition, methods: Sequence[Definition]
-) -> Iterator[RegistrationFact]:
-    """A method that registers under a name it is given: one fact for each literal that the class itself gives it."""
-    if fact.name != "{}":
-        yield fact
-        return
-    parameters = [argument.arg for argument in method.args.args[1:]]
-    names = _naming_variables(method)
-    given = []
-    for caller in methods:
-        for node in ast.walk(caller):
-            if isinstance(node, ast.Call) and dotted(node.func) == f"self.{method.name}":
-                arguments = dict(zip(parameters, node.args, strict=False))
-                arguments |= {keyword.arg: keyword.value for keyword in node.keywords if keyword.arg}
-                values = [value for parameter, value in arguments.items() if parameter in names]
-                given += [text for value in values if (text := name_pattern(value)) and text.isidentifier()]
-    if not given:
-        yield replace(fact, condition=fact.condition or "the name is computed")
-        return
-    for name in dict.fromkeys(given):
-        yield replace(fact, name=name, condition=fact.condition)
+class _Callers:
+    """The methods of a class as callers of each other, for those that register under a name which they are given."""
+
+    def __init__(self, methods: Sequence[Definition]) -> None:
+        self._methods = methods
+        self._given: dict[Definition, tuple[str, ...]] = {}
+
+    def named(self, fact: RegistrationFact, method: Definition) -> Iterator[RegistrationFact]:
+        """A method's registration under its name, or one fact for each literal that the class itself gives it."""
+        if fact.name != "{}":
+            yield fact
+            return
+        if method not in self._given:
+            self._given[method] = self._names_given(method)
+        if not self._given[method]:
+            yield replace(fact, condition=fact.condition or "the name is computed")
+        for name in self._given[method]:
+            yield replace(fact, name=name, condition=fact.condition)
+
+    def _names_given(self, method: Definition) -> tuple[str, ...]:
+        parameters = [argument.arg for argument in method.args.args[1:]]
+        names = _naming_variables(method)
+        given: list[str] = []
+        for call in self._calls.get(f"self.{method.name}", ()):
+            arguments = dict(zip(parameters, call.args, strict=False))
+            arguments |= {keyword.arg: keyword.value for keyword in call.keywords if keyword.arg}
+            values = [value for parameter, value in arguments.items() if parameter in names]
+            given += [text for value in values if (text := name_pattern(value)) and text.isidentifier()]
+        return tuple(dict.fromkeys(given))
+
+    @cached_property
+    def _calls(self) -> Mapping[str, Sequence[ast.Call]]:
+        """The calls in all methods, by what they call."""
+        found: dict[str, list[ast.Call]] = {}
+        for method in self._methods:
+            for node in ast.walk(method):
+                if isinstance(node, ast.Call):
+                    found.setdefault(dotted(node.func), []).append(node)
+        return found
 
 
 def _naming_variables(method: Definition) -> frozenset[str]:

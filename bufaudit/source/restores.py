@@ -5,12 +5,13 @@ from __future__ import annotations
 import ast
 import re
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import TYPE_CHECKING, Literal
 
 from bufaudit.source import vocabulary
-from bufaudit.source.facts import HandoverFact, RestoreFact
+from bufaudit.source.facts import HandoverFact, RestoreFact, SparingFact
 from bufaudit.source.guards import guards_of
-from bufaudit.source.syntax import Definition, constant_string, dotted, last_name, name_pattern
+from bufaudit.source.syntax import Definition, branches_of_test, constant_string, dotted, last_name, name_pattern
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -47,19 +48,26 @@ _HARMLESS = frozenset(
 _PARAMETER_WALKS = frozenset({"named_parameters", "parameters", "state_dict"})
 _TENSOR_WALKS = frozenset({"named_buffers", "buffers", "named_non_persistent_buffers"})
 _DEEPEST_INLINING = 2
+#: Of one block, for the classes that the conditions around it ask for; and facts of one class.
+_MOST_READINGS = 1_000
+_MOST = 5_000
 
 Fact = RestoreFact | HandoverFact
 
 
 @dataclass(frozen=True, slots=True)
 class _Reader:
-    """What one initialiser does: `methods` are those of its class, which it may call with the module."""
+    """What one initialiser does: `methods` are those of its class, which it may call with the module.
+
+    Below a question for several classes a block is read once for each: `times` says how often this one is.
+    """
 
     initialiser: str
     methods: Mapping[str, Definition]
     places: Places
     depth: int = 0
     needs: frozenset[str] = frozenset()
+    times: int = 1
 
     def block(
         self, body: Sequence[ast.stmt], roots: Mapping[str, str | None], guards: frozenset[Guard]
@@ -76,7 +84,13 @@ class _Reader:
                     if asked_before & set(_names(statement.test)):
                         inner |= {"initialized"}
                     asked = _classes_asked(statement.test)
-                    reader = replace(self, needs=self.needs | _attributes_asked(statement.test, asked_for))
+                    if self.times * sum(map(len, asked.values())) > _MOST_READINGS:
+                        asked = {}
+                    reader = replace(
+                        self,
+                        needs=self.needs | _attributes_asked(statement.test, asked_for),
+                        times=self.times * max(sum(map(len, asked.values())), 1),
+                    )
                     for variable, targets in asked.items():
                         for target in targets:
                             yield from reader.block(statement.body, {**roots, variable: target}, inner)
@@ -152,7 +166,8 @@ def restores_of_class(node: ast.ClassDef, qualified_name: str, places: Places) -
     """
     methods = {method.name: method for method in node.body if isinstance(method, Definition)}
     initialisers = [method for method in methods.values() if method.name.startswith(vocabulary.INITIALISERS)]
-    found = [(method, fact) for method in initialisers for fact in _facts(method, qualified_name, methods, places)]
+    facts = ((method, fact) for method in initialisers for fact in _facts(method, qualified_name, methods, places))
+    found = list(islice(facts, _MOST))
     yield from (fact for method, fact in found if _stands_in(method, fact))
     yield from (fact for method, fact in found if not _stands_in(method, fact))
 
@@ -165,14 +180,48 @@ def _facts(
     if len(arguments) > 1:
         roots[arguments[1]] = "*"
     reader = _Reader(f"{qualified_name}.{method.name}", methods, places)
+    flags: frozenset[str] | None = None
     for fact in reader.block(method.body, roots, frozenset()):
-        if isinstance(fact, RestoreFact) and fact.how == "mark" and fact.attribute in _flags_read(method):
-            fact = replace(fact, guards=fact.guards | {"initialized"})
+        if isinstance(fact, RestoreFact) and fact.how == "mark":
+            flags = _flags_read(method) if flags is None else flags
+            if fact.attribute in flags:
+                fact = replace(fact, guards=fact.guards | {"initialized"})
         yield fact
 
 
 def _stands_in(method: Definition, fact: Fact) -> bool:
     return isinstance(fact, HandoverFact) or method.lineno <= fact.place.line <= (method.end_lineno or method.lineno)
+
+
+def sparings_of_class(node: ast.ClassDef, qualified_name: str, places: Places) -> Iterator[SparingFact]:
+    """The initialisers of a class that spare loaded tensors only where an option tells them to.
+
+    One of the kind that hands every module on to `_init_weights`, which may write in place.
+    """
+    for method in node.body:
+        if not isinstance(method, Definition) or not method.name.startswith(vocabulary.INITIALISERS):
+            continue
+        options = {argument.arg for argument in (*method.args.args, *method.args.kwonlyargs)}
+        handed_on = (call for call in ast.walk(method) if isinstance(call, ast.Call))
+        if not any(dotted(call.func) == "self._init_weights" for call in handed_on):
+            continue
+        for statement in method.body:
+            match statement:
+                case ast.If(test=ast.BoolOp(op=ast.And()) as test, body=[*_, ast.Return()]) if _asks_all_marks(test):
+                    operands = branches_of_test(test)
+                    option = next(
+                        (each.id for each in operands if isinstance(each, ast.Name) and each.id in options), ""
+                    )
+                    if option:
+                        yield SparingFact(f"{qualified_name}.{method.name}", option, places.of(test, statement))
+
+
+def _asks_all_marks(test: ast.expr) -> bool:
+    """Whether a condition asks if all tensors of a module are marked as loaded."""
+    return any(
+        isinstance(node, ast.Call) and dotted(node.func) == "all" and "initialized" in guards_of(node)
+        for node in ast.walk(test)
+    )
 
 
 def _attributes_asked(test: ast.expr, variables: Mapping[str, str]) -> frozenset[str]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
+from bisect import bisect_left
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from bufaudit.source.facts import Place
@@ -15,6 +17,8 @@ Definition = ast.FunctionDef | ast.AsyncFunctionDef
 
 #: Longer source texts are cut; they are for reading and for comparing with names.
 _LONGEST_TEXT = 200
+#: Characters from which on it pays to measure a line once for all of its nodes.
+_LONG_LINE = 1_000
 #: What `%` and `str.format` replace.
 _DIRECTIVE = re.compile(r"%(?:\(\w*\))?[-+ #0-9.*]*[a-zA-Z]")
 _FIELD = re.compile(r"\{[^{}]*\}")
@@ -44,10 +48,17 @@ def last_name(text: str) -> str:
 
 def source_text(node: ast.AST | None) -> str:
     """An expression as Python text, cut where it is very long."""
-    if node is None:
-        return ""
-    text = ast.unparse(node)
+    text = whole_text(node) if node is not None else ""
     return text if len(text) <= _LONGEST_TEXT else text[: _LONGEST_TEXT - 1] + "…"
+
+
+def whole_text(node: ast.AST) -> str:
+    """A node as Python text; "…" where it cannot be written."""
+    try:
+        return ast.unparse(node)
+    except ValueError:
+        # A number too long to be written in decimal, or an f-string that would need a backslash.
+        return "…"
 
 
 def identifiers(node: ast.AST) -> Iterator[str]:
@@ -107,6 +118,7 @@ class Places:
 
     def __init__(self, lines: Sequence[str]) -> None:
         self._lines = lines
+        self._measured: tuple[int, list[int]] = (0, [])
 
     def of(self, node: ast.expr | ast.stmt, statement: ast.stmt) -> Place:
         """The place of `node` within `statement`."""
@@ -135,5 +147,14 @@ class Places:
     def _column(self, line: int, offset: int) -> int:
         text = self._lines[line - 1] if line <= len(self._lines) else ""
         if not text.isascii():
+            if len(text) > _LONG_LINE:
+                return bisect_left(self._offsets(line, text), offset) + 1
             offset = len(text.encode("utf-8", "surrogatepass")[:offset].decode("utf-8", "replace"))
         return offset + 1
+
+    def _offsets(self, line: int, text: str) -> list[int]:
+        """Where in its bytes each character of a line starts, kept for the nodes to come."""
+        if line != self._measured[0]:
+            widths = (len(char.encode("utf-8", "surrogatepass")) for char in text)
+            self._measured = line, list(accumulate(widths, initial=0))
+        return self._measured[1]

@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from bufaudit.source.facts import Guard, Origin
 
 Kind = Literal["other", "tensor", "name", "iterable", "map", "tuple"]
@@ -37,6 +39,8 @@ class Value:
 
 
 NOTHING = Value()
+#: Values within a value; what nests deeper or wider is of no code that a person wrote.
+_LARGEST = 200
 
 
 def tensor(walks: frozenset[int], origins: frozenset[Origin], *, alias: bool) -> Value:
@@ -113,3 +117,59 @@ def tensors_in(value: Value) -> Value:
     if value.kind == "tuple":
         return union(*(found for found in map(tensors_in, value.elements) if found.kind == "tensor"))
     return NOTHING
+
+
+def shallow(value: Value) -> Value:
+    """A container, or where very much is nested in it, an iterable of all tensors that it holds.
+
+    The same values may be in it many times, as after `x = (x, x)`, and everything that looks into it meets each.
+    """
+    if not (value.elements or (value.item is not None and (value.item.item or value.item.elements))):
+        return value
+    pending = [value]
+    count = 0
+    while pending and count <= _LARGEST:
+        inner = pending.pop()
+        count += 1 + len(inner.elements)
+        pending += inner.elements if inner.item is None else (*inner.elements, inner.item)
+    if count <= _LARGEST:
+        return value
+    held = tensors_in(value)
+    if held == NOTHING:
+        return Value("other", value.walks)
+    return Value("iterable", value.walks, held.origins, fresh=value.fresh, item=held)
+
+
+class Names(dict[str, Value]):
+    """What variables hold, with a memory of what they held before a branch was entered."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._before: list[dict[str, Value | None]] = []
+
+    def __setitem__(self, name: str, value: Value) -> None:
+        if self._before:
+            self._before[-1].setdefault(name, self.get(name))
+        super().__setitem__(name, value)
+
+    def branch(self) -> None:
+        """Begin something after which all is as it was, until it is merged."""
+        self._before.append({})
+
+    def undo(self) -> dict[str, Value]:
+        """End it; what was assigned since, with the last values."""
+        before = self._before.pop()
+        changed = {name: self[name] for name in before}
+        for name, value in before.items():
+            if value is None:
+                del self[name]
+            else:
+                super().__setitem__(name, value)
+        return changed
+
+    def merge(self, *branches: Mapping[str, Value]) -> None:
+        """After branches of which one was taken: what was assigned in one may hold that, or what the others left."""
+        for name in dict.fromkeys(name for branch in branches for name in branch):
+            before = self.get(name)
+            held = [branch.get(name, before) for branch in branches]
+            self[name] = union(*(value for value in held if value is not None))

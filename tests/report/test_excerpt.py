@@ -83,3 +83,13 @@ def test_nothing_is_wider_than_the_room(source: str, start: int, length: int, ro
     shown = excerpt(source * 4, start, start + length, room)
     assert cells(shown.line) <= room
     assert len(shown.carets) <= room + 1
+
+
+def test_very_long_line_is_shown_around_the_span() -> None:
+    """Each finding on a line of a megabyte would otherwise measure all of it."""
+    line = "é; " * 300_000 + "walk(m)" + "; é" * 300_000
+    shown = excerpt(line, 900_001, 900_008, 40)
+    assert _marked(shown.line, shown.carets) == "walk(m)"
+    assert shown.line.startswith("…")
+    assert shown.line.endswith("…")
+    assert cells(shown.line) <= 40

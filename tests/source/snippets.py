@@ -43,7 +43,6 @@ _SIMPLE = (
     "head = head.to_empty(device=d, recurse=False)",
     "module._buffers[name] = torch.empty_like(p, device=d)",
     "allocator.sleep(offload_tags=('weights',) if flag else ())",
-    "f = getattr(module, 'rope_init_fn', None)",
     "materialize_layer(model)",
     "buffer.data.copy_(getattr(layer, name))",
     "# def parameters(): '''",

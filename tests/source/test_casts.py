@@ -136,3 +136,17 @@ def test_buffer_of_integers_is_of_no_concern() -> None:
     text = "class A(nn.Module):\n    def __init__(self):\n        self.register_buffer('table', torch.arange(9))\n"
     text += "    def forward(self, x):\n        return self.table.to(x.dtype)\n"
     assert facts(text).dtype_uses == ()
+
+
+def test_decorator_that_names_a_buffer_is_no_use_of_it() -> None:
+    """It runs while the class is built, and stands in no statement of the method."""
+    text = """
+    class Net:
+        def __init__(self, x):
+            self.register_buffer("inv_freq", 1.0 / x)
+
+        @cached(self.inv_freq.float())
+        def forward(self, inv_freq):
+            return inv_freq
+    """
+    assert facts(textwrap.dedent(text)).dtype_uses == ()

@@ -43,7 +43,11 @@ def callees(fact: DropFact) -> list[str]:
         ("allocator.sleep(offload_tags=())", "pool", "allocator"),
         ("allocator.sleep(offload_tags=('weights',) if level == 1 else tuple())", "pool", "allocator"),
         ("self.memory_saver.pause(WEIGHTS)", "pool", "self.memory_saver"),
-        ("f = getattr(module, 'rope_init_fn', None)", "vanished", "module"),
+        (
+            "for name, buffer in self.named_non_persistent_buffers(): setattr(self, name, torch.empty_like(buffer))",
+            "unsaved",
+            "self",
+        ),
         (
             "materialize_layer(m)\nfor n, b in buffers.items():\n    b.data.copy_(getattr(m, n))",
             "reload",
@@ -158,3 +162,52 @@ def test_pool_says_where_it_wakes() -> None:
                 allocator.wake_up()
     """)
     assert fact.wakes == 6
+
+
+def test_loop_over_buffers_that_binds_nothing_empties_nothing() -> None:
+    assert drops("def work(model):\n    for () in model.buffers():\n        x = torch.empty_like(x)\n") == ()
+
+
+@pytest.mark.parametrize(
+    ("body", "built"),
+    [
+        ("with torch.device('meta'):\n    net = Net(c)", "Net"),
+        ("with a(), torch.device(type='meta'), b():\n    net = Net(c)", None),
+        ("with a(), device('meta'), b():\n    net = lib.Net(c)", "lib.Net"),
+        ("net = Net(c, device='meta')", "Net"),
+        ("net = Net(c, device=torch.device('meta'))", "Net"),
+        ("net = Net(c, device='cpu')", None),
+        ("with init_empty_weights():\n    net = Net(c)", None),
+        ("with torch.device('meta'):\n    net = Net(c)\nnet = shard(net, mesh)", "Net"),
+        ("with torch.device('meta'):\n    net = Net(c)\nnet = net.half()", "Net"),
+        ("with torch.device('meta'):\n    net = Net(c)\nnet = Other(c)", None),
+        ("if a:\n    with torch.device('meta'):\n        net = Net(c)\nelse:\n    net = Net(c)", "Net"),
+        ("with torch.device('meta'):\n    net = Net(c)\nif a:\n    net = Other(c)", "Net"),
+        ("with torch.device('meta'):\n    other = Net(c)", None),
+    ],
+)
+def test_what_was_built_on_the_meta_device(body: str, built: str | None) -> None:
+    fact = next(
+        fact
+        for fact in drops(f"def f():\n{textwrap.indent(body, '    ')}\n    net.to_empty()")
+        if fact.how == "to_empty"
+    )
+    assert (fact.built and fact.built.callee) == built
+
+
+def test_attribute_is_built_by_another_method() -> None:
+    (fact,) = drops("""
+        class Runner:
+            def __init__(self):
+                with torch.device("meta"):
+                    self.net = Net()
+            def start(self):
+                self.net.to_empty(device="cpu")
+    """)
+    assert fact.built is not None
+    assert (fact.built.callee, fact.built.line) == ("Net", 5)
+
+
+def test_function_given_to_apply_is_followed() -> None:
+    fact = drop("def reset(m):\n    m.reset_parameters()\nmodel.to_empty(device=d)\nmodel.apply(reset)")
+    assert callees(fact) == ["model.apply", "m.reset_parameters"]

@@ -405,3 +405,18 @@ def test_whatever_parses_is_read(text: str) -> None:
 )  # fmt: skip
 def test_deep_nesting_takes_no_longer_than_it_is_deep(text: str) -> None:
     assert extract(text).unreadable is None
+
+
+def test_chain_of_calls_is_read_once() -> None:
+    """Read twice at each call, a chain of sixty would never end; and each effect is noted once."""
+    written = effects(
+        "for p in model.parameters():\n    p.copy_(key).state_dict(key)" + ".state_dict(key)" * 60, "write"
+    )
+    assert len(written) == 1
+
+
+def test_a_function_with_very_much_in_it_is_read_as_far_as_a_person_would_write_it() -> None:
+    body = "x = list(model.parameters())\n" * 2000
+    found = functions(f"def f(model):\n{textwrap.indent(body, '    ')}\ndef g(model):\n    model.parameters()\n")
+    assert len(found["f"].walks) == 500
+    assert len(found["g"].walks) == 1

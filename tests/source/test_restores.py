@@ -108,3 +108,17 @@ def test_write_by_an_index_is_told_from_one_of_the_whole(body: str, partial: boo
 def test_flag_that_was_read_into_a_variable_guards_what_asks_for_it() -> None:
     (fact,) = restores("was = getattr(module.a, '_is_hf_initialized', False)\nif not was:\n    module.a.mul_(2)")
     assert "initialized" in fact.guards
+
+
+def test_a_guard_that_holds_under_an_option_only() -> None:
+    code = (
+        "class Base:\n"
+        "    def _initialize_weights(self, module, remote=False):\n"
+        "        if {condition}all(p._is_hf_initialized for p in module.parameters()):\n"
+        "            return\n"
+        "        self._init_weights(module)\n"
+    )
+    (fact,) = extract(code.format(condition="remote and ")).sparings
+    assert (fact.initialiser, fact.option, fact.place.line) == ("Base._initialize_weights", "remote", 3)
+    assert extract(code.format(condition="")).sparings == ()
+    assert extract(code.format(condition="self.remote and ")).sparings == ()

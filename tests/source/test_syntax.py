@@ -90,3 +90,21 @@ def test_statement_of_a_place_is_all_of_a_simple_one_and_the_header_of_a_compoun
     place, header = places.of(inner, simple), places.of(compound.iter, compound)
     assert (place.line, place.first_line, place.last_line) == (3, 1, 4)
     assert (header.line, header.first_line, header.last_line) == (5, 5, 7)
+
+
+def test_text_of_what_cannot_be_written_is_an_ellipsis() -> None:
+    """A number with more digits than Python writes."""
+    assert source_text(parsed("0x" + "f" * 5000)) == "…"
+
+
+def test_text_of_a_string_that_old_pythons_cannot_write() -> None:
+    """It would need a backslash within an f-string."""
+    assert source_text(parsed("f'{x + \"\x7f\"}'")) in ("…", "f'{x + \"\\x7f\"}'", "f\"{x + '\\x7f'}\"")
+
+
+def test_places_of_a_long_line_count_characters() -> None:
+    line = "é; " * 600 + "x.y"
+    statement = ast.parse(line).body[-1]
+    assert isinstance(statement, ast.Expr)
+    place = Places([line]).of(statement.value, statement)
+    assert line[place.column - 1 : place.end_column - 1] == "x.y"

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bufaudit.source import values
-from bufaudit.source.values import NOTHING, Value, tensors_in, union
+from bufaudit.source.values import NOTHING, Names, Value, tensors_in, union
 
 WALKS = st.frozensets(st.integers(0, 3), min_size=1, max_size=2)
 LEAVES = st.one_of(
@@ -61,3 +61,43 @@ def test_a_tensor_outweighs_a_name_and_types_must_agree() -> None:
     typed = [replace(tensor, type_name=name) for name in ("A", "A", "B")]
     assert union(typed[0], replace(typed[1], fresh=True)).type_name == "A"
     assert union(*typed).type_name is None
+
+
+def test_deep_and_wide_containers_become_iterables_of_what_they_hold() -> None:
+    """The same value may be in a container exponentially often."""
+    value = values.tensor(frozenset({1}), frozenset({"raw"}), alias=True)
+    for _ in range(60):
+        value = values.shallow(Value("tuple", value.walks, elements=(value, value)))
+    assert tensors_in(value) == values.tensor(frozenset({1}), frozenset({"raw"}), alias=True)
+    wide = values.shallow(Value("tuple", frozenset({1}), elements=(values.name(frozenset({1})),) * 1000))
+    assert (wide.walks, wide.elements) == (frozenset({1}), ())
+
+
+@given(VALUES)
+def test_ordinary_containers_stay_what_they_are(value: Value) -> None:
+    assert values.shallow(value) == value
+
+
+names = st.sampled_from("abcd")
+assignments = st.lists(st.tuples(names, LEAVES), max_size=4)
+
+
+@given(assignments, st.lists(assignments, min_size=2, max_size=3))
+def test_names_after_branches_hold_what_any_of_them_left(
+    before: list[tuple[str, Value]], branches: list[list[tuple[str, Value]]]
+) -> None:
+    held = Names()
+    for name, value in before:
+        held[name] = value
+    start, changes, ends = dict(held), [], []
+    for branch in branches:
+        held.branch()
+        for name, value in branch:
+            held[name] = value
+        ends.append(dict(held))
+        changes.append(held.undo())
+        assert held == start
+    held.merge(*changes)
+    assert held == {
+        name: union(*(end[name] for end in ends if name in end)) for name in {name for end in ends for name in end}
+    }
