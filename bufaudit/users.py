@@ -60,9 +60,17 @@ def is_pretrained(project: Project, found: FoundClass) -> bool:
     if any(_is_transformers_model(base) for base in project.foreign_bases(found)):
         return True
     return any(
-        member.fact.name == "PreTrainedModel" and project.module_name(member.path) == _TRANSFORMERS
+        member.fact.name == "PreTrainedModel"
+        and project.module_name(member.path) == _TRANSFORMERS
+        and _empties_buffers(project, member.path)
         for member in project.lineage(found)
     )
+
+
+def _empties_buffers(project: Project, path: str) -> bool:
+    """Whether a release of transformers is one whose loader takes new memory for non-persistent buffers."""
+    facts = project.facts(path)
+    return facts is not None and any(drop.how == "unsaved" for drop in facts.drops)
 
 
 def _is_transformers_model(base: str) -> bool:
@@ -106,8 +114,16 @@ def users_of(project: Project, found: FoundClass, *, abroad: bool = True) -> Use
             else:
                 pending.append((user, covered))
     if models and abroad and not loads_itself:
-        loads_itself = len(project.files_with("def load_weights", found.path)) >= _ENGINE_FILES
+        loads_itself = len(project.files_with("def load_weights", found.path)) >= _ENGINE_FILES or _fills_by_state_dict(
+            project, found.path
+        )
     return Users(tuple(models.values())[:_MOST_MODELS], loads_itself, makes)
+
+
+def _fills_by_state_dict(project: Project, path: str) -> bool:
+    """Whether a package loads state dicts itself and never speaks of `from_pretrained`."""
+    loads = project.files_with(".load_state_dict(", path)
+    return bool(loads) and not project.files_with("from_pretrained", path)
 
 
 def _is_module(project: Project, found: FoundClass) -> bool:

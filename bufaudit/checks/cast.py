@@ -29,8 +29,6 @@ _FRAMEWORK = re.compile(r"Engine|Trainer|Worker|Learner")
 _ASKED_FOR = re.compile(r"^(to|half|bfloat16|float16|bf16|fp16|type|_apply)$")
 #: Functions whose model is not the one that is trained.
 _NOT_TRAINED = re.compile(r"quanti[sz]e|infer|export|convert|merge|copy|clone|predict|eval|serve|deploy")
-#: The setting of a model that reads texts longer than it can attend to at once.
-_BEYOND_WINDOW = "sliding_window"
 _FP16 = re.compile(r"(?<!b)float16|half|fp16")
 _FREQUENCY = re.compile(r"inv_freq|inverse_freq")
 
@@ -155,7 +153,7 @@ def _casts_trained_model(view: FunctionView, cast: Cast) -> bool:
     return (
         vocabulary.TRAINS in words
         and vocabulary.RENEWS_FREQUENCIES not in words
-        and not vocabulary.SET_ASIDE & view.function.words
+        and not vocabulary.NOT_LIVE & view.function.words
         and not _NOT_TRAINED.search(view.title.lower())
         and "float32" not in cast.dtype
         and not cast.meant
@@ -204,21 +202,15 @@ def _positions_in_its_dtype(subject: Subject) -> Iterator[Problem]:
 
 
 def _is_decoder(subject: Subject, fact: RegistrationFact) -> bool:
-    """Whether a class keeps tables of cosines beside transformers models that are made for texts beyond their window.
-
-    Elsewhere the table of the constructor, made in float32, is hardly ever outgrown.
-    """
+    """Whether a class keeps tables of cosines beside models whose loader, which casts them, is of the same project."""
     tables = any(
         other.class_name == fact.class_name and other.name.startswith("cos") for other in subject.facts.registrations
     )
     if not tables:
         return False
     classes = (subject.project.find_class(subject.path, each.name) for each in subject.facts.classes)
-    bases = (base for found in classes if found for base in subject.project.foreign_bases(found))
-    names = {each.name for each in subject.facts.classes} | {last_name(base) for base in bases}
-    if not any(name.endswith("PreTrainedModel") for name in names):
-        return False
-    return subject.path in subject.project.files_with(_BEYOND_WINDOW, subject.path)
+    bases = (member for found in classes if found for member in subject.project.lineage(found))
+    return any(member.fact.name == "PreTrainedModel" for member in bases)
 
 
 def _rounded_by_wrapper(subject: Subject) -> Iterator[Problem]:

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 from bufaudit.checks.context import Note, Problem
 from bufaudit.project import is_constant, same_name
+from bufaudit.source.facts import RegistrationFact
 from bufaudit.source.syntax import last_name
+from bufaudit.users import users_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
     from bufaudit.checks.context import Subject
     from bufaudit.project import FoundClass
     from bufaudit.results import Confidence
-    from bufaudit.source.facts import FillFact, MetaEffect, Phase, RegistrationFact
+    from bufaudit.source.facts import FillFact, MetaEffect, Phase
 
 #: Base classes that make no module of what inherits from them.
 _NO_MODULE = frozenset({"object", "ABC", "Generic", "Protocol"})
@@ -100,7 +102,7 @@ def _leaves_it_to_torch(subject: Subject, found: FoundClass) -> bool:
 
 def _late_problem(subject: Subject, fact: RegistrationFact, late: RegistrationFact | FillFact) -> Problem:
     confidence = _CONFIDENCES.get(late.when, "low")
-    if late.when == "forward" and is_constant(late.made_from):
+    if late.when == "forward" and (is_constant(late.made_from) or _is_drawn_anew(late)):
         confidence = "low"
     symbol = f"{fact.class_name}.{fact.method}"
     if fact.made_from == _NONE:
@@ -113,11 +115,25 @@ def _late_problem(subject: Subject, fact: RegistrationFact, late: RegistrationFa
     return Problem("BUF503", confidence, fact.place, text + _UNEXPECTED, symbol)
 
 
+def _is_drawn_anew(late: RegistrationFact | FillFact) -> bool:
+    """Whether each call of `forward` registers the buffer again, so that nobody misses the last one."""
+    return isinstance(late, RegistrationFact) and late.condition == f"{late.method}() is called"
+
+
 # BUF504
 
 
 def _meta_unsafe(subject: Subject, fact: RegistrationFact) -> Problem:
     worst = min(fact.hazards, key=lambda hazard: list(_CONSEQUENCES).index(hazard.effect))
-    built_so = worst.effect != "escapes" and subject.project.is_transformers(subject.path)
+    built_so = worst.effect != "escapes" and _is_loaded_by_transformers(subject, fact)
     text = f"`{fact.name}` is made from `{worst.text}`, {_CONSEQUENCES[worst.effect]}"
     return Problem("BUF504", "medium" if built_so else "low", fact.place, text, f"{fact.class_name}.{fact.method}")
+
+
+def _is_loaded_by_transformers(subject: Subject, fact: RegistrationFact) -> bool:
+    """Whether a class is part of a model that transformers' `from_pretrained` builds, rather than code of its own."""
+    found = subject.project.find_class(subject.path, fact.class_name or "")
+    if found is None:
+        return False
+    users = users_of(subject.project, found)
+    return bool(users.models) and not users.loads_itself

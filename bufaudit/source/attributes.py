@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from bufaudit.source import vocabulary
 from bufaudit.source.facts import TensorAttribute
 from bufaudit.source.phases import CONSTRUCTORS, reached_from
-from bufaudit.source.syntax import Definition, constant_string, dotted, identifiers, whole_text
+from bufaudit.source.syntax import Definition, constant_string, dotted, identifiers, last_name, whole_text
 from bufaudit.source.uses import Uses, keeps_dimension, own_attribute
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def attributes_of_class(node: ast.ClassDef, qualified_name: str, places: Places)
         for method in methods:
             if method.name in running or method.name not in built:
                 uses.read(method, counts=method.name in running)
-        if uses.use is not None and not uses.rewritten and not _is_registered(node, name):
+        if uses.use is not None and not uses.rewritten and not (_is_registered(node, name) or _is_shared(node, name)):
             yield TensorAttribute(
                 class_name=qualified_name,
                 method=found.method,
@@ -108,6 +108,15 @@ def attributes_of_class(node: ast.ClassDef, qualified_name: str, places: Places)
                 use_line=uses.line,
                 place=places.of(found.target, found.statement),
             )
+
+
+def _is_shared(node: ast.ClassDef, name: str) -> bool:
+    """Whether a class gives an attribute to an object that it makes, which may then write it."""
+    makers = (
+        call for call in ast.walk(node) if isinstance(call, ast.Call) and last_name(dotted(call.func))[:1].isupper()
+    )
+    given = (value for call in makers for value in (*call.args, *(keyword.value for keyword in call.keywords)))
+    return any(own_attribute(value) == name for value in given)
 
 
 def _is_registered(node: ast.ClassDef, name: str) -> bool:

@@ -208,6 +208,8 @@ def puts_copy_into_evaluation(text: str) -> bool:
 
 #: What code keeps in float32, or in another dtype than the rest.
 _PRECISION = re.compile(r"keep_in_fp32|buffer_dtype|inv_freq|rotary_emb|fp32_modules|fp32_buffers|float32_buffers")
+#: Said where a model is a copy of the one in use, is written to a file, or has no values yet.
+NOT_LIVE = frozenset({"deepcopy", "init_empty_weights", "merge_and_unload", "meta", "save_file", "save_pretrained"})
 #: Methods of a transformers model that is about to be trained, or that generates for its own training.
 GOES_ON = frozenset(
     {
@@ -217,8 +219,6 @@ GOES_ON = frozenset(
 )  # fmt: skip
 
 
-#: Words of a function whose module is a copy, is written to a file, or has no values yet.
-SET_ASIDE = frozenset({"deepcopy", "save_pretrained", "save_file", "merge_and_unload", "meta", "init_empty_weights"})
 #: Marks of a file that trains a model, and of one that makes rotary frequencies of another module anew.
 TRAINS = "(trains)"
 RENEWS_FREQUENCIES = "(renews frequencies)"
