@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from bufaudit.source import attributes, casts, drops, registrations, restores, vocabulary
 from bufaudit.source.attributes import attributes_of_class
-from bufaudit.source.blocks import Gate, any_word, blocks, skeleton
+from bufaudit.source.blocks import Gate, any_word, blocks, code_of, skeleton
 from bufaudit.source.callers import arguments_given, walked_parameters
 from bufaudit.source.constructors import attribute_types, statements
 from bufaudit.source.facts import ClassFact, FileFacts, HandoverFact, RestoreFact
@@ -327,6 +327,8 @@ class _Extraction:
         found |= {word for word in vocabulary.FOLLOWERS if word in self._text}
         if vocabulary.puts_copy_into_evaluation(self._text):
             found.add(vocabulary.EVALUATED_COPY)
+        if any(function.casts for function in self._functions):
+            found |= vocabulary.training_marks(code_of(self._text))
         return frozenset(found)
 
 

@@ -158,6 +158,14 @@ class Places:
     def _lines(self) -> list[str]:
         return split_lines(self._text)
 
+    def comment_at(self, statement: ast.stmt) -> str:
+        """The comments right above a statement and on its last line."""
+        first = statement.lineno - 1
+        while first > 0 and self._lines[first - 1].lstrip().startswith("#"):
+            first -= 1
+        last = self._lines[(statement.end_lineno or statement.lineno) - 1]
+        return "\n".join((*self._lines[first : statement.lineno - 1], last.partition("#")[2]))
+
     def _column(self, line: int, offset: int) -> int:
         text = self._lines[line - 1] if line <= len(self._lines) else ""
         if not text.isascii():

@@ -210,8 +210,8 @@ def puts_copy_into_evaluation(text: str) -> bool:
 
 #: What code keeps in float32, or in another dtype than the rest.
 _PRECISION = lazy_pattern(r"keep_in_fp32|buffer_dtype|inv_freq|rotary_emb|fp32_modules|fp32_buffers|float32_buffers")
-#: Said where a model is a copy of the one in use, or has no values yet.
-NOT_LIVE = frozenset({"deepcopy", "init_empty_weights", "meta"})
+#: Said where a model is a copy of the one in use, is written to a file, or has no values yet.
+NOT_LIVE = frozenset({"deepcopy", "init_empty_weights", "merge_and_unload", "meta", "save_file", "save_pretrained"})
 #: Methods of a transformers model that is about to be trained, or that generates for its own training.
 GOES_ON = frozenset(
     {
@@ -219,6 +219,22 @@ GOES_ON = frozenset(
         "prepare_model_for_kbit_training",
     }
 )  # fmt: skip
+
+
+#: Marks of a file that trains a model, and of one that makes rotary frequencies of another module anew.
+TRAINS = "(trains)"
+RENEWS_FREQUENCIES = "(renews frequencies)"
+_TRAINING = re.compile(
+    r"\.backward\(|\boptimizer\b|gradient_checkpointing_enable|enable_input_require_grads|"
+    r"prepare_model_for_kbit_training|get_peft_model|\w[Ll]oss\(|\.requires_grad\b(?!_)"
+)
+_RENEWAL = re.compile(r"(?<!self)\.(\w*inv_freq|rotary_emb)(\.data)?[ \t]*=(?!=)")
+
+
+def training_marks(code: str) -> set[str]:
+    """Whether the code of a file trains a model, and whether it makes rotary frequencies anew."""
+    marks = ((TRAINS, _TRAINING), (RENEWS_FREQUENCIES, _RENEWAL))
+    return {mark for mark, pattern in marks if pattern.search(code)}
 
 
 def speaks_of_precision(word: str) -> bool:
