@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Literal
 
 from bufaudit import torch_state
+from bufaudit.patterns import lazy_pattern
 from bufaudit.project import same_name
 from bufaudit.source import vocabulary
 from bufaudit.source.syntax import last_name
@@ -26,6 +26,8 @@ TRANSFORMERS_BASE = "transformers.PreTrainedModel._init_weights"
 #: The method that transformers runs for each module after a load.
 INITIALISER = "_init_weights"
 _STATISTICS = frozenset(buffer.name for buffer in torch_state.BUFFERS["BatchNorm2d"])
+#: Parts of the names of classes whose weight and bias it sets to one and zero, whatever they are.
+_NORMS = ("LayerNorm", "RMSNorm")
 #: Methods that run while an object is built.
 _CONSTRUCTION = ("__init__", "__post_init__", "setup")
 #: Starts of the names of methods that run when somebody wants something else of a module, not in every use of it.
@@ -34,7 +36,7 @@ _ON_DEMAND = (
     "export", "__setstate__", "__getstate__",
 )  # fmt: skip
 #: Attributes that an initialiser sets of its own object and that are no modules.
-_NO_PART = re.compile(r"(^|[._])(weight|bias|gamma|beta|initialized|device|dtype|training|is_\w+)$")
+_NO_PART = lazy_pattern(r"(^|[._])(weight|bias|gamma|beta|initialized|device|dtype|training|is_\w+)$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +145,17 @@ class Restorers:
                 return True
         return False
 
+    def restored_beside(self, found: FoundClass, buffer: str) -> bool:
+        """Whether an `_init_weights` in another file of the same folder asks for a class and restores its buffer."""
+        return any(
+            restore.target is not None
+            and last_name(restore.initialiser) == INITIALISER
+            and _writes(restore, buffer)
+            and self._project.find_class(path, restore.target) == found
+            for path in self._project.files_with(last_name(found.fact.name), found.path, beside=True)
+            for restore in self._facts(path).restores
+        )
+
     def _passes_on(self, path: str) -> bool:
         """Whether every initialiser of a file runs that of its base class too."""
         facts = self._facts(path)
@@ -250,13 +263,15 @@ class Restorers:
         return facts
 
     def _restored_by_transformers(self, members: Sequence[FoundClass], buffer: str) -> bool:
-        """Whether transformers' base class computes a buffer again: rotary frequencies, running statistics.
+        """Whether transformers' base class computes a buffer again: rotary frequencies, running statistics, norms.
 
         `members` are a class and as many of its base classes as are to be asked.
         """
         if buffer.endswith("inv_freq") and any("RotaryEmbedding" in name for name in names_of(members)):
             own = (r.fact.name for member in members for r in self._project.registrations(member))
             return any("original_inv_freq" in name for name in own)
+        if buffer in ("weight", "bias") and any(norm in name for name in names_of(members) for norm in _NORMS):
+            return True
         if buffer not in _STATISTICS:
             return False
         bases = {last_name(base) for member in members for base in self._project.foreign_bases(member)}

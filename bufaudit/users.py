@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from bufaudit import torch_state
 from bufaudit.source.syntax import last_name
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from bufaudit.project import FoundClass, Project
-
-Within = Literal["file", "folder", "package"]
 
 #: A class that is used more widely than this is told by the first users, in the order of their paths.
 _MOST_SYMBOLS = 60
@@ -82,10 +80,10 @@ def _is_transformers_model(base: str) -> bool:
     )
 
 
-def users_of(project: Project, found: FoundClass, within: Within = "package") -> Users:
+def users_of(project: Project, found: FoundClass, *, abroad: bool = True) -> Users:
     """The nearest models above a class, which load it, and whether one of their users loads them in its own way.
 
-    They are looked for in the file of the class, in those of its folder too, or in the whole package.
+    Where `abroad` is not asked for, only those of the same file are looked at.
     """
     models: dict[tuple[str, str], FoundClass] = {}
     loads_itself = False
@@ -99,7 +97,7 @@ def users_of(project: Project, found: FoundClass, within: Within = "package") ->
     makes: dict[tuple[str, str], tuple[str, str]] = {}
     while pending:
         symbol, covered = pending.pop(0)
-        for user in _users(project, symbol, within):
+        for user in _users(project, symbol, abroad=abroad):
             if user in seen or len(seen) == _MOST_SYMBOLS or user.name.endswith("Config"):
                 continue
             seen.add(user)
@@ -115,7 +113,7 @@ def users_of(project: Project, found: FoundClass, within: Within = "package") ->
                 pending.append((user, covered or pretrained))
             else:
                 pending.append((user, covered))
-    if models and within == "package" and not loads_itself:
+    if models and abroad and not loads_itself:
         loads_itself = len(project.files_with("def load_weights", found.path)) >= _ENGINE_FILES or _fills_by_state_dict(
             project, found.path
         )
@@ -145,12 +143,10 @@ def _loads_itself(project: Project, found: FoundClass) -> bool:
     )
 
 
-def _users(project: Project, symbol: _Symbol, within: Within) -> Iterator[_Symbol]:
+def _users(project: Project, symbol: _Symbol, *, abroad: bool) -> Iterator[_Symbol]:
     """The definitions that make something of a symbol."""
     yield from _users_in(project, symbol.path, frozenset({symbol.name}), symbol)
-    if within == "file":
-        return
-    paths = project.files_with(symbol.name, symbol.path, beside=within == "folder")
+    paths = project.files_with(symbol.name, symbol.path) if abroad else ()
     for path in paths[:_MOST_FILES]:
         if path != symbol.path and not is_source_of_generated(path):
             yield from _users_in(project, path, _names_in(project, path, symbol), symbol)

@@ -138,3 +138,31 @@ def test_initialiser_that_runs_is_named_with_its_file(tmp_path: Path) -> None:
 def test_base_class_of_transformers_knows_rotary_embeddings(net: str, answer: str, tmp_path: Path) -> None:
     restored = under(tmp_path, "TinyRotaryEmbedding", "inv_freq", net=net)
     assert (restored.answer, restored.by == TRANSFORMERS_BASE) == (answer, answer == "restored")
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"), [("TinyRMSNorm", "restored"), ("TinyLayerNorm", "restored"), ("T", "lost")]
+)
+def test_base_class_of_transformers_knows_norms_by_their_names(name: str, answer: str, tmp_path: Path) -> None:
+    project, model = classes(tmp_path)
+    norm = f"class {name}:\n    def __init__(self):\n        self.register_buffer('weight', make(), persistent=False)\n"
+    (tmp_path / "norms.py").write_text(norm)
+    owner = project.find_class(str(tmp_path / "norms.py"), name)
+    assert owner is not None
+    assert Restorers(project).under(owner, "weight", model).answer == answer
+
+
+@pytest.mark.parametrize(
+    ("base", "restored"),
+    [
+        (ASKS.format("Wide", "module.table.copy_(make())"), True),
+        (ASKS.format("Wide", "module.other.copy_(make())"), False),
+        (ASKS.format("Other", "module.table.copy_(make())"), False),
+        ("def reset_parameters(self, module):\n            module.table.copy_(make())", False),
+    ],
+)
+def test_initialiser_in_another_file_of_the_folder(base: str, restored: bool, tmp_path: Path) -> None:
+    project, model = classes(tmp_path, base=base)
+    owner = project.find_class(model.path, "Wide")
+    assert owner is not None
+    assert Restorers(project).restored_beside(owner, "table") == restored

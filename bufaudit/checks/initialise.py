@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from bufaudit.checks.context import Problem
+from bufaudit.patterns import lazy_pattern
 from bufaudit.project import same_name
 from bufaudit.source.syntax import last_name
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from bufaudit.source.facts import RestoreFact, SparingFact
 
 #: Names of flags by which an initialiser may spare a tensor; those of optimizers are no business of it.
-_SPARES = re.compile(r"init|keep|skip|load")
+_SPARES = lazy_pattern(r"init|keep|skip|load")
 _STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
 

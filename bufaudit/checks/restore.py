@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from bufaudit.restoring import Methods, Restored
     from bufaudit.results import Confidence
     from bufaudit.source.facts import RegistrationFact
-    from bufaudit.users import Within
 
 #: Values that hold nothing which could be lost: none, no elements, or memory that was never written.
 _NOTHING = lazy_pattern(
@@ -92,11 +91,11 @@ def _problem(
 ) -> Problem | None:
     if not _is_built(methods, fact) or rebuilt_in_use(methods, fact.name):
         return None
-    nearby: tuple[Within, ...] = ("file", "folder")
-    for within in nearby:
-        near = users_of(subject.project, owner, within)
-        if near.models and all(restorers.under(owner, fact.name, each).answer == "restored" for each in near.models):
-            return None
+    if restorers.restored_beside(owner, fact.name):
+        return None
+    near = users_of(subject.project, owner, abroad=False)
+    if near.models and all(restorers.under(owner, fact.name, each).answer == "restored" for each in near.models):
+        return None
     users = users_of(subject.project, owner)
     if not users.models:
         return forgotten(subject, restorers, owner, fact, methods, users)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bufaudit.checks.context import Note, Problem, Subject
 from bufaudit.checks.drops import knows_of_buffers, restores
+from bufaudit.patterns import lazy_pattern
 from bufaudit.project import same_name
 from bufaudit.restoring import built_by, methods_of, reached
 from bufaudit.source import vocabulary
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from bufaudit.users import Users
 
 #: Methods by which modules are initialised after they got memory, each for itself or the first for its parts too.
-_CONVENTIONS = re.compile(r"^_?(init|initialize|reset)_(weights|parameters|params|states)$")
+_CONVENTIONS = lazy_pattern(r"^_?(init|initialize|reset)_(weights|parameters|params|states)$")
 _MODULE_WALKS = frozenset({"modules", "named_modules", "apply"})
 
 

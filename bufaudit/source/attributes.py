@@ -118,9 +118,7 @@ def attributes_of_class(node: ast.ClassDef, qualified_name: str, places: Places)
 
 def _is_shared(node: ast.ClassDef, name: str) -> bool:
     """Whether a class gives an attribute to an object that it makes, which may then write it."""
-    makers = (
-        call for call in ast.walk(node) if isinstance(call, ast.Call) and last_name(dotted(call.func))[:1].isupper()
-    )
+    makers = (call for call in walk(node) if isinstance(call, ast.Call) and last_name(dotted(call.func))[:1].isupper())
     given = (value for call in makers for value in (*call.args, *(keyword.value for keyword in call.keywords)))
     return any(own_attribute(value) == name for value in given)
 

@@ -420,7 +420,7 @@ class _Callers:
         """The calls in all methods, by what they call."""
         found: dict[str, list[ast.Call]] = {}
         for method in self._methods:
-            for node in ast.walk(method):
+            for node in walk(method):
                 if isinstance(node, ast.Call):
                     found.setdefault(dotted(node.func), []).append(node)
         return found
