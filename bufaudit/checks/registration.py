@@ -133,5 +133,8 @@ def _is_loaded_by_transformers(subject: Subject, fact: RegistrationFact) -> bool
     found = subject.project.find_class(subject.path, fact.class_name or "")
     if found is None:
         return False
-    users = users_of(subject.project, found)
+    users = users_of(subject.project, found, abroad=False)
+    # Models of transformers itself have no other loader, which no look at other files could tell better.
+    if not users.models or not subject.project.module_name(subject.path).startswith("transformers."):
+        users = users_of(subject.project, found)
     return bool(users.models) and not users.loads_itself
