@@ -28,10 +28,11 @@ _CHUNK = 24
 
 @dataclass(frozen=True, slots=True)
 class _Errand:
-    """A file for a worker to read, the whole of it or what facts come from."""
+    """A file for a worker to read, the whole of it or what facts come from; `kept` where a cache remembers it."""
 
     path: str
     whole: bool = False
+    kept: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +75,10 @@ class FactsStore:
         if entry is None:
             if stamp_of(path) is None:
                 return None
-            entry = self._keep(_read(_Errand(path)))
+            entry = self._keep(_read(self._errand(path, whole=False)))
         facts = _decoded(entry)
         if facts is None:
-            facts = _decoded(self._keep(_read(_Errand(path, entry.whole))))
+            facts = _decoded(self._keep(_read(self._errand(path, whole=entry.whole))))
         self._facts[path] = facts or FileFacts()
         return self._facts[path]
 
@@ -112,7 +113,7 @@ class FactsStore:
         `paths` tells of each file whether the whole of it is to be parsed, which finds errors of syntax where no fact
         comes from too.
         """
-        errands = (_Errand(path, whole) for path, whole in paths.items() if path not in self._facts)
+        errands = (self._errand(path, whole=whole) for path, whole in paths.items() if path not in self._facts)
         unread = [errand for errand in errands if not self._recall(errand)]
         with collector_paused():
             for count, reading in enumerate(_readings(unread, jobs), start=1):
@@ -124,6 +125,9 @@ class FactsStore:
         """Remember what was read for the next run."""
         if self._cache is not None:
             self._cache.save()
+
+    def _errand(self, path: str, *, whole: bool) -> _Errand:
+        return _Errand(path, whole, kept=self._cache is not None)
 
     def _recall(self, errand: _Errand) -> bool:
         entry = self._remembered(errand.path)
@@ -168,7 +172,7 @@ def collector_paused() -> Iterator[None]:
 
 def _read(errand: _Errand) -> _Reading:
     """Read one file; what cannot be read has no content to remember it by."""
-    stamp = settled(stamp_of(errand.path))
+    stamp = settled(stamp_of(errand.path)) if errand.kept else None
     data = read_source(errand.path)
     if isinstance(data, Unreadable):
         return _failed(errand, data)
@@ -178,7 +182,8 @@ def _read(errand: _Errand) -> _Reading:
         # A mistake of ours about one file must not cost the run.
         text = f"bufaudit fails on this file, please report it ({type(error).__name__}: {error})"
         return _failed(errand, Unreadable("internal", text))
-    entry = Entry(stamp, content_key(data), _is_plain(facts), errand.whole, to_json(facts))
+    content = content_key(data) if errand.kept else ""
+    entry = Entry(stamp, content, _is_plain(facts), errand.whole, to_json(facts))
     return _Reading(errand.path, entry)
 
 
