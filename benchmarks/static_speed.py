@@ -310,7 +310,8 @@ def findings_of(facts: Mapping[str, FileFacts]) -> set[tuple[str, str, int, int]
             outside[path] = read_file(path) if os.path.isfile(path) else None
         return outside[path]
 
-    project = Project(load, FactsStore().parts, ())
+    store = FactsStore()
+    project = Project(load, store.parts, store.mentions, ())
     return {
         (path, problem.code, problem.place.line, problem.place.column)
         for path, known in facts.items()
