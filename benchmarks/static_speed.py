@@ -264,7 +264,7 @@ def phases_and_gate(tree: Path) -> tuple[list[Phase], Gate]:
         for path, text in readable.items():
             lines = text.replace("\r\n", "\n").replace("\r", "\n")
             with watch.part("blocks"):
-                source = gated_source(lines)
+                source, _ = gated_source(lines)
             with watch.part("parsing"):
                 parse(source)
             with watch.part("extract"):

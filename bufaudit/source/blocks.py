@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal
 from bufaudit.patterns import lazy_pattern
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 #: How much of a class facts depend on.
 Reach = Literal["class", "method", "constructor"]
@@ -170,9 +170,14 @@ def code_of(text: str) -> str:
     return "".join(pieces)
 
 
-def skeleton(text: str, definitions: Sequence[Block], gates: Sequence[Gate]) -> str:
+def found_by(gates: Sequence[Gate], text: str) -> dict[Gate, list[int]]:
+    """The offsets at which each gate finds something in a text, in order."""
+    return {gate: sorted(gate.offsets(text)) for gate in gates}
+
+
+def skeleton(text: str, definitions: Sequence[Block], found: Mapping[Gate, Sequence[int]]) -> str:
     """`text` with the definitions, and the methods, blanked out by lines that no gate says anything depends on."""
-    hits = _hits(text, definitions, gates)
+    hits = _hits(definitions, found)
     pieces = []
     position = 0
     for index, definition in enumerate(definitions):
@@ -191,12 +196,12 @@ def skeleton(text: str, definitions: Sequence[Block], gates: Sequence[Gate]) -> 
 _Hits = dict[Reach, list[int]]
 
 
-def _hits(text: str, definitions: Sequence[Block], gates: Sequence[Gate]) -> dict[int, _Hits]:
+def _hits(definitions: Sequence[Block], found: Mapping[Gate, Sequence[int]]) -> dict[int, _Hits]:
     """What gates find in definitions, by the position of each."""
     starts = [block.start for block in definitions]
     hits: dict[int, _Hits] = {}
-    for gate in gates:
-        for offset in gate.offsets(text):
+    for gate, offsets in found.items():
+        for offset in offsets:
             index = bisect_right(starts, offset) - 1
             if index >= 0 and offset < definitions[index].end:
                 hits.setdefault(index, {}).setdefault(gate.reach, []).append(offset)

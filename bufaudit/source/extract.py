@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from bufaudit.source import attributes, casts, drops, registrations, restores, vocabulary
 from bufaudit.source.attributes import attributes_of_class
-from bufaudit.source.blocks import Gate, any_word, blocks, code_of, skeleton
+from bufaudit.source.blocks import Gate, any_word, blocks, code_of, found_by, skeleton
 from bufaudit.source.callers import arguments_given, walked_parameters
 from bufaudit.source.constructors import attribute_types, statements
 from bufaudit.source.facts import ClassFact, FileFacts, HandoverFact, RestoreFact
@@ -63,12 +63,13 @@ def _offsets_of_state(text: str) -> Iterator[int]:
 
 
 _STATE = Gate(_offsets_of_state)
-#: Methods by which a class has a say in how its state dict is made or loaded; words without one of which, and of the
-#: above, it has none.
+#: Methods by which a class has a say in how its state dict is made or loaded. Without one of the words of two gates it
+#: has none; what the first asks for is among what `_STATE` does.
 _STATE_DICT_METHODS = frozenset(
     {"state_dict", "_save_to_state_dict", "load_state_dict", "_load_from_state_dict", "set_extra_state",
      "on_save_checkpoint", "on_load_checkpoint"}
 )  # fmt: skip
+_STATE_DICT = Gate(any_word("state_dict"))
 _HANDLING = Gate(any_word("set_extra_state", "on_save_checkpoint", "on_load_checkpoint"), reach="method")
 _CLASS = Gate(any_word("class "))
 #: What the parts of a file are parsed for; all else gives no facts but the headers of its blocks.
@@ -101,13 +102,16 @@ def extract(text: str, *, gated: bool = True) -> FileFacts:
         return FileFacts(unreadable=Unreadable("nesting", "the code is nested too deeply to be read"))
 
 
-def gated_source(text: str) -> str:
-    """What is parsed of a file's text, whose lines end in newlines only."""
-    return skeleton(text, blocks(text), GATES) if len(text) > _WORTH_GATING else text
+def gated_source(text: str) -> tuple[str, frozenset[Gate]]:
+    """What is parsed of a file's text, whose lines end in newlines only, and the gates that find nothing there."""
+    if len(text) <= _WORTH_GATING:
+        return text, frozenset()
+    found = found_by(GATES, text)
+    return skeleton(text, blocks(text), found), frozenset(gate for gate, offsets in found.items() if not offsets)
 
 
 def _extract(text: str, *, gated: bool) -> FileFacts:
-    source = gated_source(text) if gated else text
+    source, absent = gated_source(text) if gated else (text, frozenset[Gate]())
     gated = source is not text
     tree = parse(source)
     if isinstance(tree, Unreadable):
@@ -118,17 +122,17 @@ def _extract(text: str, *, gated: bool) -> FileFacts:
     if gated and scope.renames_buffer:
         # No gate knows such a name.
         return _extract(text, gated=False)
-    return _Extraction(text, source, scope).facts(tree)
+    return _Extraction(text, source, scope, absent).facts(tree)
 
 
 class _Extraction:
-    """One file's extraction; `source` is what of its text was parsed."""
+    """One file's extraction; `source` is what of its text was parsed, where `absent` gates find nothing."""
 
-    def __init__(self, text: str, source: str, scope: Scope) -> None:
+    def __init__(self, text: str, source: str, scope: Scope, absent: frozenset[Gate]) -> None:
         self._text = text
         self._source = source
         self._scope = scope
-        self._offsets: dict[Gate, list[int]] = {}
+        self._offsets: dict[Gate, list[int]] = {gate: [] for gate in absent}
         self._places = Places(source)
         self._reader = RegistrationReader(self._places, scope.buffer_names)
         self._registering = registrations.gate_of(scope.buffer_names) if scope.renames_buffer else registrations.GATE
@@ -210,8 +214,7 @@ class _Extraction:
                     wraps_pretrained=bool(own_restores)
                     and self._mentions(node, restores.PRETRAINED)
                     and _wraps_pretrained(node),
-                    handles_state_dict=(self._mentions(node, _STATE) or self._mentions(node, _HANDLING))
-                    and _handles_state_dict(node),
+                    handles_state_dict=self._speaks_of_state_dict(node) and _handles_state_dict(node),
                 )
             )
         types: dict[str, str] | None = None
@@ -288,13 +291,16 @@ class _Extraction:
         precise = frozenset(fact.name for fact in registered if fact.receiver == "self" and casts.is_precise(fact))
         return casts.uses_of_class(node, name, precise, self._places, self._text_of) if precise else ()
 
+    def _speaks_of_state_dict(self, node: ast.ClassDef) -> bool:
+        return (self._mentions(node, _STATE) and self._mentions(node, _STATE_DICT)) or self._mentions(node, _HANDLING)
+
     def _concerns_state(self, node: ast.stmt) -> bool:
         return self._mentions(node, _STATE) or self._mentions(node, casts.GATE)
 
     def _mentions(self, node: ast.stmt, gate: Gate) -> bool:
         """Whether a statement has what a gate asks for."""
         if gate not in self._offsets:
-            self._offsets[gate] = sorted(gate.offsets(self._source))
+            self._offsets |= found_by((gate,), self._source)
         offsets = self._offsets[gate]
         if not offsets:
             return False

@@ -74,7 +74,10 @@ def read_source(path: str | Path, *, limit: int = SIZE_LIMIT) -> bytes | Unreada
                 return _not_a_file()
             if status.st_size > limit:
                 return _too_large(limit)
-            data = file.read(limit + 1)
+            data = file.read(status.st_size + 1)
+            if len(data) > status.st_size:
+                # It has grown since.
+                data += file.read(limit + 1 - len(data))
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return Unreadable("vanished", "the file is not there any more")
     except PermissionError:

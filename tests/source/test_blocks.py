@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from libraries import python_files, text_of
 
-from bufaudit.source.blocks import Block, Gate, Reach, any_match, any_word, blocks, methods, skeleton
+from bufaudit.source.blocks import Block, Gate, Reach, any_match, any_word, blocks, found_by, methods, skeleton
 
 LIBRARIES = ("transformers", "torch", "stdlib")
 
@@ -25,6 +25,10 @@ def parsed(text: str) -> ast.Module:
 
 def lines_of(text: str, block: Block) -> tuple[int, int]:
     return text.count("\n", 0, block.start) + 1, text[: block.end].rstrip().count("\n") + 1
+
+
+def blanked(text: str, *gates: Gate) -> str:
+    return skeleton(text, blocks(text), found_by(gates, text))
 
 
 def lines_of_definitions(body: list[ast.stmt]) -> list[int]:
@@ -107,7 +111,7 @@ def test_nothing_fools_it(text: str) -> None:
 def test_text_that_does_not_tokenize_gives_blocks_within_it(text: str) -> None:
     found = blocks(text)
     assert all(0 <= block.start < block.end <= len(text) for block in found)
-    assert skeleton(text, found, ()).count("\n") == text.count("\n")
+    assert skeleton(text, found, {}).count("\n") == text.count("\n")
 
 
 @given(st.text(alphabet="ac \\\n\"'#\x0c\t(){}[]:@", max_size=60).map(lambda s: s.replace("c", "class A: pass")))
@@ -127,7 +131,7 @@ def test_skeleton_keeps_lines_names_headers_and_what_matters() -> None:
         "class Telling(Base):\n    def f(self): self.register_buffer('x', 1)\n\n"
         "async def dull(\n    a, b,\n):\n    return 1\nlast = 1\n"
     )
-    found = skeleton(text, blocks(text), (Gate(any_word("register_buffer")),))
+    found = blanked(text, Gate(any_word("register_buffer")))
     assert found.count("\n") == text.count("\n")
     before, after = parsed(text), parsed(found)
     assert [node.lineno for node in before.body] == [node.lineno for node in after.body]
@@ -143,7 +147,7 @@ def test_skeleton_keeps_lines_names_headers_and_what_matters() -> None:
 @pytest.mark.parametrize("header", ["class A(B[int]):", "class A(f(x)):", "class A(  # why\n    B\n):"])
 def test_class_whose_header_is_not_simple_is_left_as_it_is(header: str) -> None:
     text = f"{header}\n    x = 1\n"
-    assert skeleton(text, blocks(text), ()) == text
+    assert blanked(text) == text
 
 
 @pytest.mark.parametrize(
@@ -229,7 +233,7 @@ class A(B):
 )
 def test_reach_of_a_gate_says_which_methods_are_kept(reach: Reach, word_in: int, kept: str) -> None:
     text = _METHODS.format(*("word" if index == word_in else "other" for index in range(2)))
-    found = skeleton(text, blocks(text), (Gate(any_match("w.rd"), reach), Gate(any_word("absent"))))
+    found = blanked(text, Gate(any_match("w.rd"), reach), Gate(any_word("absent")))
     assert found.count("\n") == text.count("\n")
     (node,) = parsed(found).body
     assert isinstance(node, ast.ClassDef)
@@ -242,8 +246,8 @@ def test_reach_of_a_gate_says_which_methods_are_kept(reach: Reach, word_in: int,
 def test_gates_of_several_reaches_keep_what_any_of_them_needs() -> None:
     text = _METHODS.format("one", "two")
     one, two = Gate(any_word("one"), reach="constructor"), Gate(any_word("two"), reach="method")
-    assert "3" not in skeleton(text, blocks(text), (one, two))
-    assert skeleton(text, blocks(text), (one, two, Gate(any_word("y =")))) == text
+    assert "3" not in blanked(text, one, two)
+    assert blanked(text, one, two, Gate(any_word("y ="))) == text
 
 
 def offences(paths: list[str]) -> list[str]:
@@ -264,7 +268,7 @@ def offences(paths: list[str]) -> list[str]:
             below != wanted[: len(below)] for below, wanted in zip(found_methods(text), expected_below, strict=True)
         ):
             found.append(path)
-        if skeleton(text, definitions, ()).count("\n") != text.count("\n"):
+        if skeleton(text, definitions, {}).count("\n") != text.count("\n"):
             found.append(path)
         if not keeps_methods_with("return", text):
             found.append(path)
@@ -273,7 +277,7 @@ def offences(paths: list[str]) -> list[str]:
 
 def keeps_methods_with(word: str, text: str) -> bool:
     """Whether a gate for a word leaves each method that holds it as it is; what does not parse is read whole."""
-    source = skeleton(text, blocks(text), (Gate(any_word(word), reach="method"),))
+    source = blanked(text, Gate(any_word(word), reach="method"))
     try:
         after = parsed(source)
     except SyntaxError:
