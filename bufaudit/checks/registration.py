@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from bufaudit.checks.context import Note, Problem
 from bufaudit.project import is_constant, same_name
 from bufaudit.source.syntax import last_name
+from bufaudit.users import needs_old_transformers, users_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -87,7 +88,7 @@ def _first_late(subject: Subject, found: FoundClass, name: str) -> RegistrationF
         return None
     late = [each for each in own if each.name == name and each.made_from != _NONE and each.persistent is True]
     every: list[RegistrationFact | FillFact] = [*late, *fills]
-    return min(every, key=lambda each: (each.when == "later", each.place.line), default=None)
+    return min(every, key=lambda each: (each.when == "later", each.each_time, each.place.line), default=None)
 
 
 def _leaves_it_to_torch(subject: Subject, found: FoundClass) -> bool:
@@ -100,7 +101,7 @@ def _leaves_it_to_torch(subject: Subject, found: FoundClass) -> bool:
 
 def _late_problem(subject: Subject, fact: RegistrationFact, late: RegistrationFact | FillFact) -> Problem:
     confidence = _CONFIDENCES.get(late.when, "low")
-    if late.when == "forward" and is_constant(late.made_from):
+    if late.when == "forward" and (late.each_time or is_constant(late.made_from)):
         confidence = "low"
     symbol = f"{fact.class_name}.{fact.method}"
     if fact.made_from == _NONE:
@@ -118,6 +119,20 @@ def _late_problem(subject: Subject, fact: RegistrationFact, late: RegistrationFa
 
 def _meta_unsafe(subject: Subject, fact: RegistrationFact) -> Problem:
     worst = min(fact.hazards, key=lambda hazard: list(_CONSEQUENCES).index(hazard.effect))
-    built_so = worst.effect != "escapes" and subject.project.is_transformers(subject.path)
     text = f"`{fact.name}` is made from `{worst.text}`, {_CONSEQUENCES[worst.effect]}"
-    return Problem("BUF504", "medium" if built_so else "low", fact.place, text, f"{fact.class_name}.{fact.method}")
+    confidence: Confidence = "medium" if _is_built_so(subject, fact, worst.effect) else "low"
+    return Problem("BUF504", confidence, fact.place, text, f"{fact.class_name}.{fact.method}")
+
+
+def _is_built_so(subject: Subject, fact: RegistrationFact, effect: MetaEffect) -> bool:
+    """Whether a class is likely to be built in the way that its value does not suit."""
+    # Only training shards parameters, and only a package that speaks of DeepSpeed is known to train so.
+    if effect == "escapes" or (effect == "sizes" and not subject.project.files_with("deepspeed", subject.path)):
+        return False
+    owner = subject.project.find_class(subject.path, fact.class_name or "")
+    users = users_of(subject.project, owner) if owner else None
+    return (
+        users is not None
+        and users.by_transformers
+        and not any(needs_old_transformers(subject.project, subject.path, model) for model in users.models)
+    )

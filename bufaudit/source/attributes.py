@@ -7,6 +7,7 @@ use, so an attribute that `forward` never reaches gives no fact.
 from __future__ import annotations
 
 import ast
+import builtins
 import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -15,7 +16,7 @@ from bufaudit.source import vocabulary
 from bufaudit.source.facts import TensorAttribute
 from bufaudit.source.phases import CONSTRUCTORS, reached_from
 from bufaudit.source.syntax import Definition, constant_string, dotted, identifiers, whole_text
-from bufaudit.source.uses import Uses, keeps_dimension, own_attribute
+from bufaudit.source.uses import Uses, is_none, keeps_dimension, own_attribute
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -44,6 +45,9 @@ _MAKER = re.compile(
 _ATTRIBUTE = re.compile(r"[ \t]+self\.\w+[ \t]*(?::[^=\n]+)?=(?!.*(?:Parameter|Buffer)\()")
 _GIVEN = re.compile(r"def __init__\([^)]*\bTensor\b")
 
+#: Functions that keep nothing that they are given.
+_BUILTINS = frozenset(dir(builtins))
+
 _ENTRIES = frozenset({"forward", "__call__", "transform"})
 #: A class with one of these methods sees to its tensors itself: when it is moved, and when it is saved.
 _MOVES_ITSELF = frozenset({"_apply", "to", "cuda"})
@@ -68,6 +72,7 @@ class _Tensor:
     listed: bool = False
     placed: bool = False
     scalar: bool = False
+    optional: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +100,15 @@ def attributes_of_class(node: ast.ClassDef, qualified_name: str, places: Places)
         for method in methods:
             if method.name in running or method.name not in built:
                 uses.read(method, counts=method.name in running)
-        if uses.use is not None and not uses.rewritten and not _is_registered(node, name):
+        if uses.use is None or uses.rewritten or _is_registered(node, name):
+            continue
+        if not _is_handed_on(name, methods, built, listed=found.tensor.listed):
             yield TensorAttribute(
                 class_name=qualified_name,
                 method=found.method,
                 name=name,
                 made=found.tensor.made,
+                optional=found.tensor.optional,
                 placed=found.tensor.placed,
                 moved=uses.moved or not names.isdisjoint(_MOVES_ITSELF),
                 saved=not names.isdisjoint(_SAVES_ITSELF),
@@ -108,6 +116,32 @@ def attributes_of_class(node: ast.ClassDef, qualified_name: str, places: Places)
                 use_line=uses.line,
                 place=places.of(found.target, found.statement),
             )
+
+
+def _is_handed_on(name: str, methods: Iterable[Definition], built: frozenset[str], *, listed: bool) -> bool:
+    """Whether another object is built with an attribute, or a function is given a list that it may store into."""
+    for method in methods:
+        local = _locals_for(name, method) if method.name in built else set()
+        for call in (node for node in ast.walk(method) if isinstance(node, ast.Call)):
+            owner, _, called = dotted(call.func).rpartition(".")
+            builds = called[:1].isupper() and owner not in _TORCH and method.name in built
+            keeps = listed and method.name not in built and owner not in _TORCH and called not in _BUILTINS
+            if (builds or keeps) and any(
+                own_attribute(given) == name or (isinstance(given, ast.Name) and given.id in local)
+                for given in (*call.args, *(keyword.value for keyword in call.keywords))
+            ):
+                return True
+    return False
+
+
+def _locals_for(name: str, method: Definition) -> set[str]:
+    """The local variables that an attribute is assigned from."""
+    return {
+        value.id
+        for statement in ast.walk(method)
+        for target, value in _assignments(statement)
+        if own_attribute(target) == name and isinstance(value, ast.Name)
+    }
 
 
 def _is_registered(node: ast.ClassDef, name: str) -> bool:
@@ -131,6 +165,7 @@ def _kept(methods: Sequence[Definition], built: frozenset[str]) -> dict[str, _Ke
     """The tensors that are made while an object is built, each with the statement that first keeps it."""
     kept: dict[str, _Kept] = {}
     disputed: set[str] = set()
+    optional: set[str] = set()
     for method in methods:
         if method.name not in built:
             continue
@@ -139,6 +174,7 @@ def _kept(methods: Sequence[Definition], built: frozenset[str]) -> dict[str, _Ke
             for target, value in _assignments(statement):
                 name = own_attribute(target)
                 if name is None or maker.tells_nothing(value):
+                    optional |= {name} if name and not is_none(value) else set()
                     continue
                 tensor = maker.tensor(value) if value is not None else None
                 if tensor is None:
@@ -147,7 +183,11 @@ def _kept(methods: Sequence[Definition], built: frozenset[str]) -> dict[str, _Ke
                     kept[name] = _Kept(tensor, method.name, statement, target)
                 else:
                     kept[name] = replace(kept[name], tensor=_agreeing(kept[name].tensor, tensor))
-    return {name: found for name, found in kept.items() if name not in disputed and not found.tensor.scalar}
+    return {
+        name: replace(found, tensor=replace(found.tensor, optional=found.tensor.optional or name in optional))
+        for name, found in kept.items()
+        if name not in disputed and not found.tensor.scalar
+    }
 
 
 def _agreeing(one: _Tensor, other: _Tensor) -> _Tensor:
@@ -157,6 +197,7 @@ def _agreeing(one: _Tensor, other: _Tensor) -> _Tensor:
         placed=one.placed or other.placed,
         scalar=one.scalar and other.scalar,
         listed=one.listed or other.listed,
+        optional=one.optional or other.optional,
     )
 
 
@@ -222,8 +263,9 @@ class _Maker:
                 return replace(tensor, scalar=not keeps_dimension(index)) if tensor else None
             case ast.IfExp(body=body, orelse=orelse):
                 chosen = [branch for branch in (body, orelse) if not self.tells_nothing(branch)]
-                made = [self.tensor(branch, depth) for branch in chosen]
-                return self._all(made)
+                tensor = self._all([self.tensor(branch, depth) for branch in chosen])
+                others = [branch for branch in (body, orelse) if branch not in chosen and not is_none(branch)]
+                return replace(tensor, optional=True) if tensor and others else tensor
             case ast.Name(id=name) if name in self._locals:
                 values = self._locals[name]
                 return self._all([self.tensor(value, depth - 1) if value else None for value in values])
@@ -290,6 +332,7 @@ class _Maker:
             "random" if "random" in made else "argument" if "argument" in made else "table",
             listed=any(tensor.listed for tensor in found),
             placed=any(tensor.placed for tensor in found),
+            optional=any(tensor.optional for tensor in found),
             scalar=all(tensor.scalar for tensor in found),
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from bufaudit.source.facts import FillFact, RegistrationFact
 from bufaudit.source.hazards import hazards_of
-from bufaudit.source.phases import CONSTRUCTORS, phases, reached_from
+from bufaudit.source.phases import CONSTRUCTORS, each_time, phases, reached_from
 from bufaudit.source.syntax import Definition, constant_string, dotted, last_name, name_pattern, source_text
 
 if TYPE_CHECKING:
@@ -61,8 +62,10 @@ class RegistrationReader:
         built = reached_from(CONSTRUCTORS, methods)
         when = phases(methods)
         callers = _Callers(methods)
+        always = {statement.lineno for statement in each_time(methods)}
         for method, fact in found:
-            fact = replace(fact, when=when[method.name])
+            anew = fact.condition is None and fact.place.line in always and not _speaks_of(fact.value, fact.name)
+            fact = replace(fact, when=when[method.name], each_time=anew)
             if method.name not in built:
                 late = f"{method.name}() is called"
                 fact = replace(fact, condition=f"{late} and {fact.condition}" if fact.condition else late)
@@ -81,12 +84,15 @@ class RegistrationReader:
             return
         methods = [child for child in node.body if isinstance(child, Definition)]
         when = phases(methods)
+        always = each_time(methods)
         for method in methods:
             for statement in (each for each in ast.walk(method) if isinstance(each, ast.stmt)):
                 value, attributes = _assigned_on_self(statement)
                 for name in sorted(attributes & names):
                     place = self.places.of(statement, statement)
-                    yield FillFact(qualified_name, name, source_text(value), method.name, when[method.name], place)
+                    made_from = source_text(value)
+                    anew = statement in always and not _speaks_of(made_from, name)
+                    yield FillFact(qualified_name, name, made_from, method.name, when[method.name], anew, place)
 
     def _block(self, body: Sequence[ast.stmt], class_name: str | None, context: _Context) -> Iterator[RegistrationFact]:
         for statement in body:
@@ -238,6 +244,7 @@ class RegistrationReader:
                 condition=_all_of(context.conditions),
                 method=context.method,
                 when="construction" if context.method == "__init__" else "later",
+                each_time=False,
                 hazards=() if context.on_cpu else hazards_of(value, context.assigned),
             )
 
@@ -258,6 +265,11 @@ class RegistrationReader:
                     yield (ast.UnaryOp(ast.Not(), test), *condition), call
             case ast.NamedExpr(value=inner):
                 yield from self._buffer_calls(inner, context)
+
+
+def _speaks_of(made_from: str, name: str) -> bool:
+    """Whether a value may be made from what was there under a name."""
+    return re.search(rf"\b{re.escape(name)}\b", made_from) is not None
 
 
 def _all_of(conditions: Sequence[_Condition]) -> str | None:
