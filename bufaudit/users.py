@@ -26,6 +26,9 @@ _MOST_MODELS = 8
 #: A package with so many `load_weights` methods is an engine that fills its models itself.
 _ENGINE_FILES = 8
 
+#: Words that tell of models which transformers' loader is to load, of this package or of its users.
+_LOADED_BY_TRANSFORMERS = ("from_pretrained", "save_pretrained", "register_for_auto_class", "AutoModel")
+
 
 @dataclass(frozen=True, slots=True)
 class Users:
@@ -66,9 +69,17 @@ def is_pretrained(project: Project, found: FoundClass) -> bool:
     if any(_is_transformers_model(base) for base in project.foreign_bases(found)):
         return True
     return any(
-        member.fact.name == "PreTrainedModel" and project.module_name(member.path) == _TRANSFORMERS
+        member.fact.name == "PreTrainedModel"
+        and project.module_name(member.path) == _TRANSFORMERS
+        and _empties_buffers(project, member.path)
         for member in project.lineage(found)
     )
+
+
+def _empties_buffers(project: Project, path: str) -> bool:
+    """Whether a release of transformers is one whose loader takes new memory for non-persistent buffers."""
+    facts = project.facts(path)
+    return facts is not None and any(drop.how == "unsaved" for drop in facts.drops)
 
 
 def _is_transformers_model(base: str) -> bool:
@@ -116,7 +127,9 @@ def users_of(project: Project, found: FoundClass, *, abroad: bool = True) -> Use
                 pending.append((user, covered))
     if models and abroad and not loads_itself:
         engine = len(project.files_with("def load_weights", found.path)) >= _ENGINE_FILES
-        loads_itself = engine or _are_filled(project, tuple(above.values()))
+        loads_itself = (
+            engine or _fills_by_state_dict(project, found.path) or _are_filled(project, tuple(above.values()))
+        )
     return Users(tuple(models.values())[:_MOST_MODELS], loads_itself, makes)
 
 
@@ -133,6 +146,12 @@ def needs_old_transformers(project: Project, path: str, model: FoundClass) -> bo
             ):
                 return True
     return False
+
+
+def _fills_by_state_dict(project: Project, path: str) -> bool:
+    """Whether a package loads state dicts itself and never speaks of transformers' ways to load and save."""
+    loads = project.files_with(".load_state_dict(", path)
+    return bool(loads) and not any(project.files_with(word, path) for word in _LOADED_BY_TRANSFORMERS)
 
 
 def _is_module(project: Project, found: FoundClass) -> bool:

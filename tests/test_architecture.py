@@ -206,7 +206,7 @@ def test_importing_the_package_loads_nothing_heavy(tmp_path: Path) -> None:
 
 def test_a_scan_of_one_file_loads_only_what_it_needs(tmp_path: Path) -> None:
     """A hook pays for every import at each commit."""
-    (tmp_path / "model.py").write_text("def f(a, b):\n    for p, q in zip(a.parameters(), b.parameters()):\n"
+    (tmp_path / "model.py").write_text("def ema(a, b):\n    for p, q in zip(a.parameters(), b.parameters()):\n"
                                        "        p.lerp_(q, 0.5)\n")  # fmt: skip
     script = "from bufaudit.cli import run\nassert run(['scan', 'model.py']) == 1"
     loaded = loaded_by(script, tmp_path)

@@ -25,6 +25,8 @@ _CODE = "BUF402"
 _MOST = 3
 #: Classes that take any user's model and go on to train it or to generate with it.
 _FRAMEWORK = re.compile(r"Engine|Trainer|Worker|Learner")
+_FLOAT16 = "torch.float16"
+_TRAINS = re.compile(r"[Tt]rain|[Ll]earner|Engine|[Ff]ine.?tun|[Rr]ollout|optimi[sz]er")
 #: Functions that do what they are told, and no more: the caller asks for the cast.
 _ASKED_FOR = re.compile(r"^(to|half|bfloat16|float16|bf16|fp16|type|_apply)$")
 _FREQUENCY = re.compile(r"inv_freq|inverse_freq")
@@ -116,18 +118,29 @@ def _uses(facts: FileFacts | None, registered: RegistrationFact) -> set[str]:
 
 
 def _confidence(view: FunctionView, cast: Cast, precise: _Precise) -> Confidence | None:
-    if precise.registrations or precise.libraries:
-        return "high"
+    """How likely it is that the model goes on with rounded buffers to where somebody minds.
+
+    Who only runs a model in half precision has asked for half precision; who trains it goes on for long.
+    """
+    if vocabulary.NOT_LIVE & view.function.words:
+        return "low"
+    trains = bool(vocabulary.GOES_ON & view.function.words) or _trains(view)
     if any("cast" in effect.origins for effect in view.effects("write", on="parameters")):
-        return "medium"
-    name = last_name(cast.receiver)
-    if cast.receiver_type is not None or not MODULE_NAME.search(name):
+        return "high" if precise.registrations or precise.libraries else "medium"
+    if precise.registrations or precise.libraries:
+        return "high" if trains else "low"
+    if cast.receiver_type is not None or not MODULE_NAME.search(last_name(cast.receiver)):
         return None
-    framework = _FRAMEWORK.search(view.function.class_name or "")
-    goes_on = bool(vocabulary.GOES_ON & view.function.words)
-    if framework and (goes_on or cast.receiver.startswith("self.")):
-        return "high"
-    return "medium" if goes_on or (framework and "Trainer" in framework[0]) else "low"
+    if cast.dtype == _FLOAT16 or not trains:
+        return "low"
+    return (
+        "high" if _FRAMEWORK.search(view.function.class_name or "") and cast.receiver.startswith("self.") else "medium"
+    )
+
+
+def _trains(view: FunctionView) -> bool:
+    """Whether a function, or its class, says that it belongs to training."""
+    return _TRAINS.search(f"{view.function.class_name} {view.function.name} {view.function.doc}") is not None
 
 
 def _rounded_in_forward(subject: Subject) -> Iterator[Problem]:
@@ -161,16 +174,15 @@ def _positions_in_its_dtype(subject: Subject) -> Iterator[Problem]:
 
 
 def _is_decoder(subject: Subject, fact: RegistrationFact) -> bool:
-    """Whether a class keeps tables of cosines beside transformers models, which users cast and give long texts."""
+    """Whether a class keeps tables of cosines beside models whose loader, which casts them, is of the same project."""
     tables = any(
         other.class_name == fact.class_name and other.name.startswith("cos") for other in subject.facts.registrations
     )
     if not tables:
         return False
     classes = (subject.project.find_class(subject.path, each.name) for each in subject.facts.classes)
-    bases = (base for found in classes if found for base in subject.project.foreign_bases(found))
-    names = {each.name for each in subject.facts.classes} | {last_name(base) for base in bases}
-    return any(name.endswith("PreTrainedModel") for name in names)
+    bases = (member for found in classes if found for member in subject.project.lineage(found))
+    return any(member.fact.name == "PreTrainedModel" for member in bases)
 
 
 def _rounded_by_wrapper(subject: Subject) -> Iterator[Problem]:

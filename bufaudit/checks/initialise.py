@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from bufaudit.results import Confidence
     from bufaudit.source.facts import RestoreFact, SparingFact
 
+#: Flags by which an optimizer is told what to leave alone.
+_OPTIMIZER_MARKS = frozenset({"_no_weight_decay", "_optim", "no_weight_decay"})
 _STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
 
@@ -76,7 +78,11 @@ def _unread_mark(subject: Subject, fact: RestoreFact) -> Iterator[Problem]:
     if fact.how != "mark" or not tensor:
         return
     written = any(
-        other.initialiser == fact.initialiser and other.attribute == tensor and other.how == "function"
+        other.initialiser == fact.initialiser
+        and other.attribute == tensor
+        and other.how == "function"
+        and "initialized" not in other.guards
+        and flag not in _OPTIMIZER_MARKS
         for other in subject.facts.restores
     )
     if written:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from bufaudit.checks.context import FunctionView, Subject
+    from bufaudit.results import Confidence
     from bufaudit.source.facts import Call, Effect, Place, Walk
 
 _INITIALISER_NAME = re.compile(r"init_weights|reset_parameters|_init_")
@@ -58,10 +59,10 @@ def check(subject: Subject) -> Iterator[Problem]:
 
 def _params_only_load(view: FunctionView) -> Iterator[Problem]:
     """A walk over parameters into which checkpoint entries go, by writing or by a lookup under their names."""
-    if view.buffers_are_carried():
+    if view.buffers_are_carried() or vocabulary.ADAPTER.search(view.title):
         return
     for effect in view.effects("write", "pass", on="parameters"):
-        if "saved" not in view.source_kinds(effect) or effect.guards & PARTIAL:
+        if _is_put_aside(view, effect) or "saved" not in view.source_kinds(effect) or effect.guards & PARTIAL:
             continue
         walk = view.first_walk(effect, "parameters")
         if "parameters" in {other.kind for other in view.walks(set(effect.sources) - set(effect.walks))}:
@@ -87,6 +88,17 @@ def _params_only_load(view: FunctionView) -> Iterator[Problem]:
         # A model that loads itself knows its checkpoint: its parts with buffers are often loaded by other code.
         confidence = "low" if own_lookup else view.confidence(walk, reach, "low" if unsure else "medium")
         yield view.problem("BUF101", confidence, walk.place, text, registered_here(reach))
+
+
+def _is_put_aside(view: FunctionView, effect: Effect) -> bool:
+    """Whether the values are a model's own, which another method took away, and their buffers never left."""
+    kept = {walk.receiver for walk in view.walks(effect.sources) if walk.receiver.startswith("self.")}
+    return bool(kept) and any(
+        stored.target.removesuffix("[]") in kept
+        for sibling in view.subject.functions()
+        if sibling.function.class_name == view.function.class_name
+        for stored in sibling.effects("store", on="parameters")
+    )
 
 
 def _is_method_of_module(view: FunctionView) -> bool:
@@ -154,7 +166,9 @@ def _missing_keys_of_parameters(view: FunctionView) -> Iterator[Problem]:
             f"missing keys are computed from the parameters of `{walk.receiver}` only: "
             f"a checkpoint without {what_is_lost(reach)} passes for complete"
         )
-        yield view.problem("BUF101", view.confidence(walk, reach), walk.place, text, registered_here(reach))
+        # What is found missing is often only told, and told wrongly of buffers that no checkpoint is to have.
+        confidence: Confidence = "medium" if reach.any else "low"
+        yield view.problem("BUF101", confidence, walk.place, text, registered_here(reach))
 
 
 def _computes_missing(view: FunctionView, effect: Effect) -> bool:

@@ -76,6 +76,8 @@ def _confidence(subject: Subject, drop: DropFact, tree: Reach | None, loader: st
         return "high" if any(not _ZEROS.match(found.fact.made_from) for found in tree.registrations) else "medium"
     if last_name(drop.function).startswith("test") or (tree is None and _LAYER.search(drop.module)):
         return "low"
+    if tree is None and not drop.given and not subject.project.files_with("persistent=False", subject.path):
+        return "low"
     for_any_model = any(binding.target.startswith(_ANY_MODEL) for binding in subject.facts.imports)
     return "high" if drop.given and loader in _STATE_DICT and for_any_model else "medium"
 

@@ -62,7 +62,8 @@ def forgotten(
         concerned = {subject.path, *(path for path, _ in users.makes), *_files_that_run(project, build)}
         if any(_writes_of_others(project, path, fact.name) for path in sorted(concerned)):
             continue
-        direct = len(holders) == len(way)
+        read = any(same_name(fact.name, name) for name in subject.facts.buffers_read)
+        direct = len(holders) == len(way) and read
         return _problem(owner, fact, build, initialiser, "high" if direct else "medium")
     return None
 

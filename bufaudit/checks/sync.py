@@ -23,8 +23,10 @@ _NAMED_FOR_PARAMETERS = re.compile(r"(^|_)param(eter)?s?$", re.IGNORECASE)
 _PROMISES_PARAMETERS = re.compile(r"param", re.IGNORECASE)
 #: Collectives that bring shards together rather than make ranks equal.
 _GATHERING = frozenset(
-    {"gather", "all_gather", "all_gather_into_tensor", "all_gather_object", "reduce_scatter", "reduce"}
+    {"gather", "all_gather", "all_gather_into_tensor", "all_gather_object", "reduce_scatter", "reduce", "scatter"}
 )
+#: Collectives that average, by algorithms most of which are defined on parameters.
+_AVERAGING = frozenset({"all_reduce", "all_reduce_", "allreduce", "allreduce_"})
 _OTHER_PURPOSE = re.compile(
     r"grad|optim|norm|reduce_loss|clip|check|assert|verify|validate|is_same|equal|hash|test|debug|log",
     re.IGNORECASE,
@@ -44,7 +46,8 @@ def _sent_parameters(view: FunctionView) -> Iterator[Problem]:
             f"`{last_name(effect.target)}` gets the parameters of `{walk.receiver}`, never {what_is_lost(reach)}: "
             "the other end keeps its own"
         )
-        confidence = view.confidence(walk, reach, _by_promise(view))
+        averages = last_name(effect.target) in _AVERAGING
+        confidence = view.confidence(walk, reach, "low" if averages else _by_promise(view))
         yield view.problem("BUF301", confidence, walk.place, text, registered_here(reach))
 
 

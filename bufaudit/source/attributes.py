@@ -7,7 +7,6 @@ use, so an attribute that `forward` never reaches gives no fact.
 from __future__ import annotations
 
 import ast
-import builtins
 import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -46,7 +45,23 @@ _ATTRIBUTE = re.compile(r"[ \t]+self\.\w+[ \t]*(?::[^=\n]+)?=(?!.*(?:Parameter|B
 _GIVEN = re.compile(r"def __init__\([^)]*\bTensor\b")
 
 #: Functions that keep nothing that they are given.
-_BUILTINS = frozenset(dir(builtins))
+_KEEPS_NOTHING = frozenset(
+    {
+        "len",
+        "zip",
+        "enumerate",
+        "list",
+        "tuple",
+        "sum",
+        "range",
+        "map",
+        "iter",
+        "reversed",
+        "sorted",
+        "isinstance",
+        "print",
+    }
+)
 
 _ENTRIES = frozenset({"forward", "__call__", "transform"})
 #: A class with one of these methods sees to its tensors itself: when it is moved, and when it is saved.
@@ -125,7 +140,7 @@ def _is_handed_on(name: str, methods: Iterable[Definition], built: frozenset[str
         for call in (node for node in ast.walk(method) if isinstance(node, ast.Call)):
             owner, _, called = dotted(call.func).rpartition(".")
             builds = called[:1].isupper() and owner not in _TORCH and method.name in built
-            keeps = listed and method.name not in built and owner not in _TORCH and called not in _BUILTINS
+            keeps = listed and method.name not in built and owner not in _TORCH and called not in _KEEPS_NOTHING
             if (builds or keeps) and any(
                 own_attribute(given) == name or (isinstance(given, ast.Name) and given.id in local)
                 for given in (*call.args, *(keyword.value for keyword in call.keywords))

@@ -208,6 +208,8 @@ def puts_copy_into_evaluation(text: str) -> bool:
 
 #: What code keeps in float32, or in another dtype than the rest.
 _PRECISION = re.compile(r"keep_in_fp32|buffer_dtype|inv_freq|rotary_emb|fp32_modules|fp32_buffers|float32_buffers")
+#: Said where a model is a copy of the one in use, or has no values yet.
+NOT_LIVE = frozenset({"deepcopy", "init_empty_weights", "meta"})
 #: Methods of a transformers model that is about to be trained, or that generates for its own training.
 GOES_ON = frozenset(
     {

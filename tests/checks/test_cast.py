@@ -27,7 +27,7 @@ MODEL = """
     from torch import nn
     from transformers import LlamaForCausalLM
     from .rotary import Rotary
-    class Model(nn.Module):
+    class Learner(nn.Module):
         def __init__(self, dim):
             super().__init__()
             self.part = {part}
@@ -53,6 +53,14 @@ def test_buffer_of_another_file_is_named_and_shown(tmp_path: Path) -> None:
     assert [place.rpartition("/")[2] for place in places] == ["rotary.py"]
 
 
+def test_model_that_is_only_run_has_low_confidence(tmp_path: Path) -> None:
+    model = MODEL.format(part="Rotary(dim)").replace("Learner", "Model")
+    [(confidence, _, _)] = found(
+        tmp_path, {"lib/rotary.py": ROTARY.format(forward="return x * self.inv_freq"), "lib/model.py": model}
+    )
+    assert confidence == "low"
+
+
 def test_rotary_model_of_transformers_is_known_by_its_class(tmp_path: Path) -> None:
     [(confidence, message, _)] = of_model(tmp_path, "LlamaForCausalLM(dim)")
     assert confidence == "high"
@@ -75,12 +83,13 @@ def test_tree_without_a_buffer_to_lose_is_left_alone(part: str, forward: str, tm
 @pytest.mark.parametrize(
     ("name", "line", "expected"),
     [
-        ("Engine", "self.model.half()", ["high"]),
-        ("Engine", "model.half()", ["low"]),
-        ("Engine", "model.enable_input_require_grads(); model.half()", ["high"]),
-        ("Trainer", "model.half()", ["medium"]),
-        ("Demo", "model.enable_input_require_grads(); model.half()", ["medium"]),
-        ("Demo", "model.half()", ["low"]),
+        ("Engine", "self.model.bfloat16()", ["high"]),
+        ("Engine", "self.model.half()", ["low"]),
+        ("Engine", "model.bfloat16()", ["medium"]),
+        ("Trainer", "model.bfloat16()", ["medium"]),
+        ("Trainer", "copy = deepcopy(model); model.bfloat16()", ["low"]),
+        ("Demo", "model.enable_input_require_grads(); model.bfloat16()", ["medium"]),
+        ("Demo", "model.bfloat16()", ["low"]),
         ("Demo", "self.layer.half()", []),
         ("Demo", "model._keep_in_fp32_modules; model.half()", []),
         ("Engine", "kept = dict(model.named_buffers()); self.model.half()", []),
