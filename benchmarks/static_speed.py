@@ -50,12 +50,9 @@ sys.path.insert(0, str(ROOT))
 from bufaudit.checks import check  # noqa: E402
 from bufaudit.checks.context import Subject  # noqa: E402
 from bufaudit.project import Project  # noqa: E402
-from bufaudit.source.attributes import tensor_lines  # noqa: E402
-from bufaudit.source.blocks import blocks, skeleton  # noqa: E402
 from bufaudit.source.discovery import discover  # noqa: E402
-from bufaudit.source.extract import WORDS, extract  # noqa: E402
-from bufaudit.source.reading import FactsStore, read_file  # noqa: E402
-from bufaudit.source.restores import START  # noqa: E402
+from bufaudit.source.extract import extract, gated_source  # noqa: E402
+from bufaudit.source.reading import FactsStore, collector_paused, read_file  # noqa: E402
 from bufaudit.source.text import decode, parse, read_source  # noqa: E402
 
 if TYPE_CHECKING:
@@ -263,15 +260,15 @@ def phases_and_gate(tree: Path) -> tuple[list[Phase], Gate]:
     # Once in parts and once as a whole; what the parts leave of the whole is the making of facts from trees. A tree
     # is dropped before the next file, as in a scan.
     gated: dict[str, FileFacts] = {}
-    for path, text in readable.items():
-        lines = text.replace("\r\n", "\n").replace("\r", "\n")
-        with watch.part("blocks"):
-            starts = (match.start() for match in START.finditer(lines))
-            source = skeleton(lines, blocks(lines), WORDS, (*starts, *tensor_lines(lines)))
-        with watch.part("parsing"):
-            parse(source)
-        with watch.part("extract"):
-            gated[path] = extract(text)
+    with collector_paused():
+        for path, text in readable.items():
+            lines = text.replace("\r\n", "\n").replace("\r", "\n")
+            with watch.part("blocks"):
+                source = gated_source(lines)
+            with watch.part("parsing"):
+                parse(source)
+            with watch.part("extract"):
+                gated[path] = extract(text)
     tell("phases: index and checks")
     with watch.part("index and checks"):
         gated_findings = findings_of(gated)

@@ -7,13 +7,13 @@ other files a run happens to name.
 from __future__ import annotations
 
 import os
-import re
 import sys
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from bufaudit import torch_state
+from bufaudit.patterns import lazy_pattern
 from bufaudit.source.package import PackageText, top_folder
 from bufaudit.source.parts import Parts
 from bufaudit.source.syntax import last_name
@@ -25,15 +25,17 @@ if TYPE_CHECKING:
     from bufaudit.source.mentions import Mentions
 
 #: Expressions whose value is the same each time: tables, masks, literals.
-_CONSTANT = re.compile(
+_CONSTANT = lazy_pattern(
     r"(ones|zeros|full|empty)\((\(\)|\[\]|0\b)|load_file|\.load\(|arange|linspace|logspace|tril|triu|\beye\b|meshgrid|"
     r"cartesian|hann_window|hamming|sin\(|cos\(|\*\*|"
     r"(torch\.)?(tensor|as_tensor|Tensor|LongTensor|FloatTensor|IntTensor)\(|from_numpy|np\.|numpy|math\."
 )
 #: A marker of device or dtype, or memory that construction does not write either.
-_EMPTY = re.compile(r"(torch\.)?(empty\(|(tensor|zeros|Tensor)\((0\b|\[\]|\(0,\)|\)))")
+_EMPTY = lazy_pattern(r"(torch\.)?(empty\(|(tensor|zeros|Tensor)\((0\b|\[\]|\(0,\)|\)))")
 _DEEPEST_RESOLUTION = 12
 _LARGEST_TREE = 400
+#: A package with layers in so many files has models of its own.
+_MODEL_FILES = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,12 +196,24 @@ class Project:
             self._mentions[path] = self._load_mentions(path)
         return self._mentions[path]
 
-    def files_with(self, word: str, near: str) -> tuple[str, ...]:
-        """The files of the package around a file in which a word occurs."""
-        folder = top_folder(near)
+    def files_with(self, word: str, near: str, *, beside: bool = False) -> tuple[str, ...]:
+        """The files in which a word occurs: of the package around a file, or those `beside` it, in its folder."""
+        folder = os.path.dirname(near) if beside else top_folder(near)
         if folder not in self._packages:
             self._packages[folder] = PackageText(folder)
         return self._packages[folder].files_with(word)
+
+    def models_hold_no_state(self, near: str) -> bool:
+        """Whether the package around a file builds many models, and none of them holds more than parameters.
+
+        One that builds few is for the models of others.
+        """
+        if len(self.files_with("Linear", near)) < _MODEL_FILES:
+            return False
+        if any(self.files_with(layer, near) for layer in sorted(torch_state.STATEFUL)):
+            return False
+        found = (self.facts(path) for path in self.files_with("register_buffer", near))
+        return not any(_holds_state(fact) for facts in found if facts for fact in facts.registrations)
 
     def source_of(self, path: str, name: str) -> tuple[str, str] | None:
         """The file that defines what `name` stands for in a file, class or not, and its name there."""
@@ -375,6 +389,9 @@ class Project:
     ) -> FoundClass | str | None:
         """What an import's target, with what follows it, stands for."""
         full = f"{target}.{rest}" if rest else target
+        if full.startswith("torch.nn.") and not self.module_name(path).startswith("torch."):
+            # What these register is known; torch's own files, where they lie beside, would tell no more.
+            return full
         dots = len(full) - len(full.lstrip("."))
         parts = full[dots:].split(".")
         for length in range(len(parts), -1, -1):

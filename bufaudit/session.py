@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bufaudit import baseline, catalogue, inventorying
+from bufaudit import catalogue, inventorying
 from bufaudit.checks import check
 from bufaudit.checks.context import Note, Problem, Subject
 from bufaudit.errors import BufauditError
@@ -203,6 +203,8 @@ class Session:
         """The result less what the baseline knows; what settings hide still counts against stale entries."""
         if self._settings.baseline is None:
             return result
+        from bufaudit import baseline
+
         known = baseline.read_baseline(self._settings.baseline)
         root = self._settings.root
         gone = {each.path for each in known.findings if not (root / each.path).exists()}

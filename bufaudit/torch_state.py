@@ -6,8 +6,9 @@ Source: torch 2.13 `torch/nn/modules/{batchnorm,instancenorm,loss}.py`; transfor
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
+
+from bufaudit.patterns import lazy_pattern
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +121,7 @@ MODULES_GONE_IN_TRANSFORMERS_5 = (
     "transformers.modeling_utils.PretrainedConfig", "transformers.modeling_utils.prune_linear_layer",
 )  # fmt: skip
 #: Models of transformers whose trees register rotary frequencies, `inv_freq`, as a non-persistent buffer of float32.
-ROTARY_MODELS = re.compile(
+ROTARY_MODELS = lazy_pattern(
     r"^transformers\.(.*\.)?(AutoModelFor(CausalLM|ImageTextToText|Vision2Seq|Multimodal\w+)|"
     r"(Llama|Mi(s|x|nis)tral|Qwen\d|Gemma|PaliGemma|Phi3|GPTNeoX|GptOss|Falcon|Olmo|Deepseek|Glm|Cohere|Granite|"
     r"StableLm|Starcoder2|SmolLM3|SmolVLM|Idefics[23]|Llava|InternVL|EsmModel|EsmFor)\w*)$"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from bufaudit import torch_state
 from bufaudit.source.syntax import last_name
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from bufaudit.project import FoundClass, Project
+
+Within = Literal["file", "folder", "package"]
 
 #: A class that is used more widely than this is told by the first users, in the order of their paths.
 _MOST_SYMBOLS = 60
@@ -89,10 +91,10 @@ def _is_transformers_model(base: str) -> bool:
     )
 
 
-def users_of(project: Project, found: FoundClass, *, abroad: bool = True) -> Users:
+def users_of(project: Project, found: FoundClass, within: Within = "package") -> Users:
     """The nearest models above a class, which load it, and whether one of their users loads them in its own way.
 
-    Where `abroad` is not asked for, only those of the same file are looked at.
+    They are looked for in the file of the class, in those of its folder too, or in the whole package.
     """
     models: dict[tuple[str, str], FoundClass] = {}
     above: dict[tuple[str, str], FoundClass] = {}
@@ -107,7 +109,7 @@ def users_of(project: Project, found: FoundClass, *, abroad: bool = True) -> Use
     makes: dict[tuple[str, str], tuple[str, str]] = {}
     while pending:
         symbol, covered = pending.pop(0)
-        for user in _users(project, symbol, abroad=abroad):
+        for user in _users(project, symbol, within):
             if user in seen or len(seen) == _MOST_SYMBOLS or user.name.endswith("Config"):
                 continue
             seen.add(user)
@@ -125,7 +127,7 @@ def users_of(project: Project, found: FoundClass, *, abroad: bool = True) -> Use
                 pending.append((user, covered or pretrained))
             else:
                 pending.append((user, covered))
-    if models and abroad and not loads_itself:
+    if models and within == "package" and not loads_itself:
         engine = len(project.files_with("def load_weights", found.path)) >= _ENGINE_FILES
         loads_itself = (
             engine or _fills_by_state_dict(project, found.path) or _are_filled(project, tuple(above.values()))
@@ -207,10 +209,12 @@ def _files_that_know(project: Project, symbol: _Symbol) -> Iterator[tuple[str, f
             yield path, names
 
 
-def _users(project: Project, symbol: _Symbol, *, abroad: bool) -> Iterator[_Symbol]:
+def _users(project: Project, symbol: _Symbol, within: Within) -> Iterator[_Symbol]:
     """The definitions that make something of a symbol."""
     yield from _users_in(project, symbol.path, frozenset({symbol.name}), symbol)
-    paths = project.files_with(symbol.name, symbol.path) if abroad else ()
+    if within == "file":
+        return
+    paths = project.files_with(symbol.name, symbol.path, beside=within == "folder")
     for path in paths[:_MOST_FILES]:
         if path != symbol.path and not is_source_of_generated(path):
             yield from _users_in(project, path, _names_in(project, path, symbol), symbol)

@@ -143,6 +143,15 @@ def test_origin_of_what_lies_outside(statement: str, name: str, origin: str, tmp
     assert sources.project.origin(sources.path("a.py"), name) == origin
 
 
+def test_layers_of_torch_are_known_by_name_also_where_torch_lies_beside(tmp_path: Path) -> None:
+    layers = "class Linear: pass\n"
+    files = {"a.py": "from torch import nn\n\nclass A(nn.Linear): pass\n", "torch/__init__.py": ""}
+    inside = {"torch/nn/__init__.py": layers, "torch/b.py": "import torch.nn as nn\n\nclass B(nn.Linear): pass\n"}
+    sources = project_of(tmp_path, files | inside)
+    assert sources.foreign_bases("a.py", "A") == ["torch.nn.Linear"]
+    assert sources.lineage("torch/b.py", "B") == ["torch/b.py:B", "torch/nn/__init__.py:Linear"]
+
+
 def test_module_name_follows_the_packages(tmp_path: Path) -> None:
     sources = project_of(tmp_path, {"src/lib/__init__.py": "", "src/lib/sub/__init__.py": "", "src/lib/sub/a.py": ""})
     names = [sources.project.module_name(sources.path(f"src/lib/{name}")) for name in ("__init__.py", "sub/a.py")]

@@ -12,6 +12,8 @@ from bufaudit.users import users_of
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from bufaudit.users import Within
+
 MODEL = """
     from transformers import PreTrainedModel
     from .layers import make_block as block
@@ -29,17 +31,26 @@ LAYERS = """
 """
 
 
-def models(folder: Path, files: dict[str, str]) -> tuple[list[str], bool]:
+def models(folder: Path, files: dict[str, str], within: Within = "package") -> tuple[list[str], bool]:
     sources = project_of(folder, files)
     found = sources.project.find_class(sources.path("p/layers.py"), "Rope")
     assert found is not None
-    users = users_of(sources.project, found)
+    users = users_of(sources.project, found, within)
     return [model.fact.name for model in users.models], users.loads_itself
 
 
 def test_model_in_another_file_is_found_through_a_factory(tmp_path: Path) -> None:
     files = {"p/__init__.py": "", "p/layers.py": LAYERS, "p/model.py": MODEL}
     assert models(tmp_path, files) == (["Net"], False)
+
+
+def test_model_is_looked_for_as_far_as_asked(tmp_path: Path) -> None:
+    files = {"__init__.py": "", "p/__init__.py": "", "p/layers.py": LAYERS, "p/model.py": MODEL}
+    assert models(tmp_path / "beside", files, "file") == ([], False)
+    assert models(tmp_path / "beside", files, "folder") == (["Net"], False)
+    files["q.py"] = files.pop("p/model.py").replace(".layers", ".p.layers")
+    assert models(tmp_path / "above", files, "folder") == ([], False)
+    assert models(tmp_path / "above", files, "package") == (["Net"], False)
 
 
 def test_class_of_the_same_name_elsewhere_is_no_user(tmp_path: Path) -> None:

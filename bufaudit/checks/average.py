@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bufaudit.checks.context import Problem, registered_here, what_is_lost
+from bufaudit.patterns import lazy_pattern
 from bufaudit.source import vocabulary
 
 if TYPE_CHECKING:
@@ -17,29 +18,29 @@ if TYPE_CHECKING:
     from bufaudit.results import Confidence
     from bufaudit.source.facts import Place, Walk
 
-_AVERAGE_NAME = re.compile(
+_AVERAGE_NAME = lazy_pattern(
     r"(^|[_.])ema|ema($|[_.])|EMA|[Pp]olyak|[Aa]verag|[Tt]arget|[Mm]omentum|[Tt]eacher|shadow|swa($|_)|SWA|running_model|"
     r"[Ss]oft_?[Uu]pdate|fed",
 )
 #: A copy that is kept to be used in the end: nothing trains it, so nothing but the average gives it statistics.
-_KEPT_FOR_USE = re.compile(
+_KEPT_FOR_USE = lazy_pattern(
     r"(^|[_.])ema|ema($|[_.])|EMA|[Aa]verag|shadow|swa($|_)|SWA|running_model|server|client|aggregat|fed"
 )
 #: A copy that runs beside the model in training, where BatchNorm uses the batch and updates statistics of its own; or
 #: the networks of reinforcement learning, few of which have any.
-_RUNS_BESIDE = re.compile(
+_RUNS_BESIDE = lazy_pattern(
     r"teacher|student|momentum|mmt|moco|byol|dino|key_?enc|query|target|critic|actor|policy|(^|[_.])q\d?($|[_.]|_?net)|"
     r"value_?net|(soft|hard)_?(copy_?)?update",
     re.IGNORECASE,
 )
 #: Base classes of what is handed whatever model is trained.
-_ANY_MODEL = re.compile(r"(Callback|Trainer|Strategy|Plugin)(Mixin|Base)?$")
+_ANY_MODEL = lazy_pattern(r"(Callback|Trainer|Strategy|Plugin)(Mixin|Base)?$")
 #: Values of a buffer that training is to fill.
-_TO_BE_FILLED = re.compile(r"zeros|ones|empty|full|rand|clone|copy")
+_TO_BE_FILLED = lazy_pattern(r"zeros|ones|empty|full|rand|clone|copy")
 #: Where two models are built, one starts as the other: their buffers are as fresh.
-_BUILDING = re.compile(r"^__init__$|^_?(init|build|setup|configure|create|make)(_|$)")
-_BUFFER_NAME = re.compile(r"buffer", re.IGNORECASE)
-_OTHER_PURPOSE = re.compile(
+_BUILDING = lazy_pattern(r"^__init__$|^_?(init|build|setup|configure|create|make)(_|$)")
+_BUFFER_NAME = lazy_pattern(r"buffer", re.IGNORECASE)
+_OTHER_PURPOSE = lazy_pattern(
     r"test|check|assert|compare|equal|distance|diff|grad|penalty|regulari|loss|meta_?(update|learn)|maml|inner",
     re.IGNORECASE,
 )
@@ -108,7 +109,15 @@ def _by_names(view: FunctionView, one: Walk, other: Walk) -> Confidence:
     names = (view.function.name, view.function.class_name or "", one.receiver, other.receiver, *given)
     if vocabulary.FOLLOWERS & view.subject.facts.words or any(map(_RUNS_BESIDE.search, names)):
         return "medium" if vocabulary.EVALUATED_COPY in view.subject.facts.words else "low"
+    if _is_of_language_models(view):
+        return "low"
     return "medium" if any(map(_KEPT_FOR_USE.search, names)) else "low"
+
+
+def _is_of_language_models(view: FunctionView) -> bool:
+    """Whether the file works with transformers' models: few have a buffer that training changes."""
+    imports = view.subject.facts.imports
+    return any(binding.target.partition(".")[0] in ("transformers", "peft") for binding in imports)
 
 
 def _problem(view: FunctionView, one: Walk, other: Walk, place: Place, sure: Confidence) -> Iterator[Problem]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bufaudit import torch_state
 from bufaudit.checks.context import Note, Problem
+from bufaudit.patterns import lazy_pattern
 from bufaudit.project import FoundClass, FoundRegistration
 from bufaudit.source import vocabulary
 from bufaudit.source.casts import MODULE_NAME, PRECISE, is_float32, is_precise
@@ -24,12 +24,13 @@ if TYPE_CHECKING:
 _CODE = "BUF402"
 _MOST = 3
 #: Classes that take any user's model and go on to train it or to generate with it.
-_FRAMEWORK = re.compile(r"Engine|Trainer|Worker|Learner")
-_FLOAT16 = "torch.float16"
-_TRAINS = re.compile(r"[Tt]rain|[Ll]earner|Engine|[Ff]ine.?tun|[Rr]ollout|optimi[sz]er")
+_FRAMEWORK = lazy_pattern(r"Engine|Trainer|Worker|Learner")
 #: Functions that do what they are told, and no more: the caller asks for the cast.
-_ASKED_FOR = re.compile(r"^(to|half|bfloat16|float16|bf16|fp16|type|_apply)$")
-_FREQUENCY = re.compile(r"inv_freq|inverse_freq")
+_ASKED_FOR = lazy_pattern(r"^(to|half|bfloat16|float16|bf16|fp16|type|_apply)$")
+#: Functions whose model is not the one that is trained.
+_NOT_TRAINED = lazy_pattern(r"quanti[sz]e|infer|export|convert|merge|copy|clone|predict|eval|serve|deploy")
+_FP16 = lazy_pattern(r"(?<!b)float16|half|fp16")
+_FREQUENCY = lazy_pattern(r"inv_freq|inverse_freq")
 
 
 def check(subject: Subject) -> Iterator[Problem]:
@@ -118,29 +119,56 @@ def _uses(facts: FileFacts | None, registered: RegistrationFact) -> set[str]:
 
 
 def _confidence(view: FunctionView, cast: Cast, precise: _Precise) -> Confidence | None:
-    """How likely it is that the model goes on with rounded buffers to where somebody minds.
-
-    Who only runs a model in half precision has asked for half precision; who trains it goes on for long.
-    """
-    if vocabulary.NOT_LIVE & view.function.words:
-        return "low"
-    trains = bool(vocabulary.GOES_ON & view.function.words) or _trains(view)
-    if any("cast" in effect.origins for effect in view.effects("write", on="parameters")):
-        return "high" if precise.registrations or precise.libraries else "medium"
+    if not _casts_trained_model(view, cast):
+        return _unless_layer(cast, precise)
     if precise.registrations or precise.libraries:
-        return "high" if trains else "low"
-    if cast.receiver_type is not None or not MODULE_NAME.search(last_name(cast.receiver)):
+        return "medium" if _FP16.search(cast.dtype) else "high"
+    if any("cast" in effect.origins for effect in view.effects("write", on="parameters")):
+        return "medium"
+    if _unless_layer(cast, precise) is None:
         return None
-    if cast.dtype == _FLOAT16 or not trains:
+    if _FP16.search(cast.dtype):
         return "low"
+    framework = _FRAMEWORK.search(view.function.class_name or "")
+    goes_on = bool(vocabulary.GOES_ON & view.function.words)
+    if framework and (goes_on or cast.receiver.startswith("self.")):
+        return "high"
+    return "medium" if goes_on or (framework and "Trainer" in framework[0]) else "low"
+
+
+def _unless_layer(cast: Cast, precise: _Precise) -> Confidence | None:
+    """Low where a cast is one of a model, by what it holds or by its name."""
+    if precise.registrations or precise.libraries:
+        return "low"
+    return "low" if cast.receiver_type is None and MODULE_NAME.search(last_name(cast.receiver)) else None
+
+
+def _casts_trained_model(view: FunctionView, cast: Cast) -> bool:
+    """Whether a cast lowers, for certain, the model that the code around it goes on to train.
+
+    It does not where that is a copy or has no values yet, where its dtype may be the full one, where frequencies are
+    made anew, or where nothing calls the function.
+    """
+    words = view.subject.facts.words
     return (
-        "high" if _FRAMEWORK.search(view.function.class_name or "") and cast.receiver.startswith("self.") else "medium"
+        vocabulary.TRAINS in words
+        and vocabulary.RENEWS_FREQUENCIES not in words
+        and not vocabulary.NOT_LIVE & view.function.words
+        and not _NOT_TRAINED.search(view.title.lower())
+        and "float32" not in cast.dtype
+        and not cast.meant
+        and _is_called(view)
     )
 
 
-def _trains(view: FunctionView) -> bool:
-    """Whether a function, or its class, says that it belongs to training."""
-    return _TRAINS.search(f"{view.function.class_name} {view.function.name} {view.function.doc}") is not None
+def _is_called(view: FunctionView) -> bool:
+    """Whether the package speaks of a function of a file beyond its definition; methods are for others to call."""
+    if view.function.class_name is not None or "." in view.function.name or view.title == "<module>":
+        return True
+    project, path = view.subject.project, view.subject.path
+    if any(view.title in mention.used for mention in project.mentions(path).definitions):
+        return True
+    return any(other != path for other in project.files_with(view.title, path))
 
 
 def _rounded_in_forward(subject: Subject) -> Iterator[Problem]:
@@ -150,7 +178,7 @@ def _rounded_in_forward(subject: Subject) -> Iterator[Problem]:
                 f"`{use.attribute}` is rounded to the dtype of the activations before it is multiplied by positions: "
                 "at long positions the angles are wrong by whole turns"
             )
-            yield Problem(_CODE, "medium", use.place, text, use.method, _registered(subject, use))
+            yield Problem(_CODE, "low", use.place, text, use.method, _registered(subject, use))
 
 
 def _positions_in_its_dtype(subject: Subject) -> Iterator[Problem]:

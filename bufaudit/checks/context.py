@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bufaudit import torch_state
+from bufaudit.patterns import lazy_pattern
 from bufaudit.project import Reach
 from bufaudit.source import vocabulary
 from bufaudit.source.syntax import last_name
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from bufaudit.source.facts import Argument, Effect, EffectKind, FileFacts, Function, Guard, Place, StateKind, Walk
 
 _WHOLE_LOADS = frozenset({"load_state_dict", "set_model_state_dict"})
-_ONLY_PARAMETERS = re.compile(r"only_?param|params?_?only", re.IGNORECASE)
+_ONLY_PARAMETERS = lazy_pattern(r"only_?param|params?_?only", re.IGNORECASE)
 #: Buffers named in a message; more would not help.
 _MOST_NAMES = 3
 
@@ -162,6 +163,10 @@ class FunctionView:
         given = self.given(walk)
         typed = walk.receiver_type is not None or (given and all(argument.type_name for argument in given))
         return "low" if reach.builds and (walk.receiver == "self" or typed) else otherwise
+
+    def package_is_without_buffers(self) -> bool:
+        """Whether the package around has many models of its own, and none with a persistent buffer."""
+        return self.subject.project.models_hold_no_state(self.subject.path)
 
     @property
     def bases(self) -> tuple[str, ...]:

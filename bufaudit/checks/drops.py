@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
+from bufaudit.patterns import lazy_pattern
 from bufaudit.source import vocabulary
 from bufaudit.source.syntax import last_name
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from bufaudit.source.facts import DropFact, Step
 
 #: Calls that give buffers a value, or initialise a module, which its own initialisers do for buffers too.
-_RESTORING = re.compile(
+_RESTORING = lazy_pattern(
     r"init_(weight|state|param)|initiali[sz]e|^_?(re)?init(_|$)|reset|restor|rebuild|recompute|refresh|recreate|(^|_)(fix|repair)|"
     r"rope|rotary|freqs|sinusoid|post_init|(setup|build|set|make|precompute|update|fill)_\w*(cache|mask|table)|^apply$|"
     r"sync_module_states|broadcast_model"
 )
-_NO_MODULE = re.compile(r"(^|\.)(cuda|xpu|npu|logger|logging|log|dist|distributed|optimizer|optim|tokenizer|mpu)\.")
+_NO_MODULE = lazy_pattern(r"(^|\.)(cuda|xpu|npu|logger|logging|log|dist|distributed|optimizer|optim|tokenizer|mpu)\.")
 #: Attributes of a module that are set for other reasons than to make a part of it anew.
-_NO_TENSOR = re.compile(r"(\w*config|_\w+|hf_\w+|device\w*|dtype|training|name\w*|tokenizer|weight|bias|is_\w+)\b")
+_NO_TENSOR = lazy_pattern(r"(\w*config|_\w+|hf_\w+|device\w*|dtype|training|name\w*|tokenizer|weight|bias|is_\w+)\b")
 
 
 def knows_of_buffers(subject: Subject, steps: Iterable[Step]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from bufaudit.checks.context import Problem
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
     from bufaudit.results import Confidence
     from bufaudit.source.facts import RestoreFact, SparingFact
 
-#: Flags by which an optimizer is told what to leave alone.
-_OPTIMIZER_MARKS = frozenset({"_no_weight_decay", "_optim", "no_weight_decay"})
+#: Names of flags by which an initialiser may spare a tensor; those of optimizers are no business of it.
+_SPARES = re.compile(r"init|keep|skip|load")
 _STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
 
@@ -82,15 +83,15 @@ def _unread_mark(subject: Subject, fact: RestoreFact) -> Iterator[Problem]:
         and other.attribute == tensor
         and other.how == "function"
         and "initialized" not in other.guards
-        and flag not in _OPTIMIZER_MARKS
         for other in subject.facts.restores
     )
-    if written:
+    if written and _SPARES.search(flag):
         text = (
             f"`_init_weights` writes `{tensor}` and marks it with `{flag}`, but never asks it for that mark: "
             "the next pass writes it again, over what was loaded"
         )
-        yield Problem("BUF103", "medium", fact.place, text, fact.initialiser)
+        confidence: Confidence = "medium" if _honours_marks(subject) else "low"
+        yield Problem("BUF103", confidence, fact.place, text, fact.initialiser)
 
 
 def _statistics_of_pretrained(subject: Subject, fact: RestoreFact) -> Iterator[Problem]:

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from bufaudit.checks.context import PARTIAL, Problem, registered_here, what_is_lost
+from bufaudit.patterns import lazy_pattern
 from bufaudit.source import vocabulary
 from bufaudit.source.syntax import last_name
 
@@ -16,32 +17,32 @@ if TYPE_CHECKING:
     from bufaudit.results import Confidence
     from bufaudit.source.facts import Call, Effect, Place, Walk
 
-_INITIALISER_NAME = re.compile(r"init_weights|reset_parameters|_init_")
-_OPTIMIZER = re.compile(
+_INITIALISER_NAME = lazy_pattern(r"init_weights|reset_parameters|_init_")
+_OPTIMIZER = lazy_pattern(
     r"optim|sched|scaler|sampler|loader|tokenizer|processor|ema\b|rng|metric|callback", re.IGNORECASE
 )
-_WHOLE_LOAD = re.compile(
+_WHOLE_LOAD = lazy_pattern(
     r"resum|consolidat|zero_checkpoint|full[_ ](model|state|checkpoint|weights)|entire|complete|whole|exact",
     re.IGNORECASE,
 )
-_READ_FROM_FILE = re.compile(r"load|state_dict|checkpoint|ckpt|read", re.IGNORECASE)
-_PARTIAL_LOAD = re.compile(
+_READ_FROM_FILE = lazy_pattern(r"load|state_dict|checkpoint|ckpt|read", re.IGNORECASE)
+_PARTIAL_LOAD = lazy_pattern(
     r"partial|pre-?trained|backbone|encoder|(?<![a-z])lora|adapter|peft|skip|ignor|mismatch|missing|unexpected|head|"
     r"vision|tower|projector|finetun|fine-tun|transfer|subset|prefix|shape|compatib|optional|strict|filter|teacher|"
     r"student|extra|delta|quant|legacy",
     re.IGNORECASE,
 )
-_WRITER = re.compile(r"load|copy|set|assign|update|write|replace", re.IGNORECASE)
-_NO_WRITER = re.compile(r"attrs?$|offset|settings|dataset|subset|reset|upload|offload")
-_LOADING_STATE = re.compile(r"(?<!off)(?<!un)load|restor|resum|missing|checkpoint|ckpt|import", re.IGNORECASE)
-_MISSING = re.compile(r"missing|not_(loaded|found|in)|un(loaded|matched|initiali[sz]ed)|absent", re.IGNORECASE)
+_WRITER = lazy_pattern(r"load|copy|set|assign|update|write|replace", re.IGNORECASE)
+_NO_WRITER = lazy_pattern(r"attrs?$|offset|settings|dataset|subset|reset|upload|offload")
+_LOADING_STATE = lazy_pattern(r"(?<!off)(?<!un)load|restor|resum|missing|checkpoint|ckpt|import", re.IGNORECASE)
+_MISSING = lazy_pattern(r"missing|not_(loaded|found|in)|un(loaded|matched|initiali[sz]ed)|absent", re.IGNORECASE)
 #: Loaders of what has no buffers, and of models whose every name is known to who wrote them.
-_OF_A_PART = re.compile(
+_OF_A_PART = lazy_pattern(
     r"expert|embed|(^|_)head|convert|(text|vision|audio)_model|projection|quant_?state", re.IGNORECASE
 )
-_CONVERTED = re.compile(r"^(hf|our|new|converted)_")
-_SETTER = re.compile(r"set_\w*(tensor|param|attr|module|weight)|assign|replace_\w*(tensor|param)|register_parameter")
-_LOADING = re.compile(r"load|restor|resum|import|init|apply|recover|assign|set_|copy|sync|update", re.IGNORECASE)
+_CONVERTED = lazy_pattern(r"^(hf|our|new|converted)_")
+_SETTER = lazy_pattern(r"set_\w*(tensor|param|attr|module|weight)|assign|replace_\w*(tensor|param)|register_parameter")
+_LOADING = lazy_pattern(r"load|restor|resum|import|init|apply|recover|assign|set_|copy|sync|update", re.IGNORECASE)
 
 
 def check(subject: Subject) -> Iterator[Problem]:
@@ -83,11 +84,25 @@ def _params_only_load(view: FunctionView) -> Iterator[Problem]:
                 f"checkpoint values are copied into the parameters of `{walk.receiver}` only, "
                 f"never into {what_is_lost(reach)}: what is left out keeps its initial value"
             )
-        own_lookup = looked_up and (walk.receiver.partition(".")[0] == "self" or _is_method_of_module(view))
-        unsure = not _LOADING.search(view.function.name) or _knows_names(view, walk)
         # A model that loads itself knows its checkpoint: its parts with buffers are often loaded by other code.
-        confidence = "low" if own_lookup else view.confidence(walk, reach, "low" if unsure else "medium")
+        own_lookup = looked_up and (walk.receiver.partition(".")[0] == "self" or _is_method_of_module(view))
+        doubtful = own_lookup or _handed_on(view, effect) or _speaks_of_adapters(view)
+        unsure = not _LOADING.search(view.title) or _knows_names(view, walk) or "name" in effect.guards
+        unsure = unsure or (not doubtful and not reach.any and view.package_is_without_buffers())
+        confidence = "low" if doubtful else view.confidence(walk, reach, "low" if unsure else "medium")
         yield view.problem("BUF101", confidence, walk.place, text, registered_here(reach))
+
+
+def _speaks_of_adapters(view: FunctionView) -> bool:
+    return any(vocabulary.ADAPTER.search(word) for word in view.function.words)
+
+
+def _handed_on(view: FunctionView, effect: Effect) -> bool:
+    """Whether the mapping of parameters is given to other code, which may put buffers into it."""
+    return any(
+        other is not effect and "whole" in other.origins and set(other.walks) & set(effect.walks)
+        for other in view.effects("pass", on="parameters")
+    )
 
 
 def _is_put_aside(view: FunctionView, effect: Effect) -> bool:
@@ -200,7 +215,8 @@ def _every_entry_sharded(view: FunctionView) -> Iterator[Problem]:
             f"every entry of `{walk.receiver}.state_dict()` is taken for a sharded parameter: "
             f"a persistent buffer is a plain tensor without `{effect.target}`, and the load raises"
         )
-        yield view.problem("BUF101", "medium", effect.place, text)
+        sure: Confidence = "low" if view.package_is_without_buffers() else "medium"
+        yield view.problem("BUF101", sure, effect.place, text)
 
 
 def _shares_among_ranks(view: FunctionView) -> bool:
@@ -296,7 +312,8 @@ def _wrapped_in_parameter(view: FunctionView) -> Iterator[Problem]:
             f"every entry of `{source}` becomes an nn.Parameter: buffers turn into parameters, which "
             "optimizers update and `.buffers()` does not yield"
         )
-        yield view.problem("BUF105", "medium", effect.place, text)
+        sure: Confidence = "low" if view.package_is_without_buffers() else "medium"
+        yield view.problem("BUF105", sure, effect.place, text)
 
 
 def _is_assigned(view: FunctionView, effect: Effect) -> bool:

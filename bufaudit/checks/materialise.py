@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from bufaudit.checks.context import Note, Problem, unsaved_here
 from bufaudit.checks.drops import brings_back_buffers, knows_of_buffers
+from bufaudit.patterns import lazy_pattern
 from bufaudit.source import vocabulary
 from bufaudit.source.syntax import last_name
 
@@ -22,18 +23,18 @@ if TYPE_CHECKING:
 _STATE_DICT = frozenset(
     {"load_state_dict", "set_model_state_dict", "load_checkpoint_and_dispatch", "load_checkpoint_in_model"}
 )
-_LOAD = re.compile(r"^_?(load|set)_\w*(state_dict|weight|checkpoint|ckpt)|^_?load_model|^load_from_")
+_LOAD = lazy_pattern(r"^_?(load|set)_\w*(state_dict|weight|checkpoint|ckpt)|^_?load_model|^load_from_")
 _MODULE = r"model|module|net|network"
 #: Libraries whose users handle models of whatever class.
 _ANY_MODEL = ("transformers", "accelerate", "peft")
 #: Parts of a model that are one layer, as their names have it.
-_LAYER = re.compile(r"(^|[._])(linear|proj\w*|head|score|embed\w*|classifier|lora\w*|expert\w*)$", re.IGNORECASE)
-_ZEROS = re.compile(r"(torch\.)?zeros\(")
-_FSDP_SYNC = re.compile(r"sync_module_states=(?!False)")
+_LAYER = lazy_pattern(r"(^|[._])(linear|proj\w*|head|score|embed\w*|classifier|lora\w*|expert\w*)$", re.IGNORECASE)
+_ZEROS = lazy_pattern(r"(torch\.)?zeros\(")
+_FSDP_SYNC = lazy_pattern(r"sync_module_states=(?!False)")
 #: Functions that look at a model rather than run it.
-_LOOKS = re.compile(r"estimat|size|count|memory|flops|skeleton|shape|inspect|plan|meta", re.IGNORECASE)
+_LOOKS = lazy_pattern(r"estimat|size|count|memory|flops|skeleton|shape|inspect|plan|meta", re.IGNORECASE)
 #: Calls that initialise what a load has left.
-_INITIALISES = re.compile(r"init_(weight|param)|initiali[sz]e")
+_INITIALISES = lazy_pattern(r"init_(weight|param)|initiali[sz]e")
 
 
 def check(subject: Subject) -> Iterator[Problem]:

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from bufaudit.checks.context import PARTIAL, Problem, registered_here, what_is_lost
+from bufaudit.patterns import lazy_pattern
 from bufaudit.source.syntax import last_name
 
 if TYPE_CHECKING:
@@ -15,17 +16,17 @@ if TYPE_CHECKING:
     from bufaudit.results import Confidence
     from bufaudit.source.facts import Effect
 
-_MOVING = re.compile(
+_MOVING = lazy_pattern(
     r"(off|on|up|re)_?load|to_(cpu|gpu|cuda|device|meta|disk|host)|(^|_)move|evict|swap_(in|out)|release|unload|sleep|wake|"
     r"park|stash|load_\w*to_|(^|_)(cpu|cuda)(_|$)",
     re.IGNORECASE,
 )
 #: The halves of a pair that takes parameters away and brings them back.
-_AWAY = re.compile(r"off_?load|to_(cpu|disk|host)|evict|swap_out|unload|sleep|park|stash", re.IGNORECASE)
-_BACK = re.compile(
+_AWAY = lazy_pattern(r"off_?load|to_(cpu|disk|host)|evict|swap_out|unload|sleep|park|stash", re.IGNORECASE)
+_BACK = lazy_pattern(
     r"(?<!off)(?<!off_)(?<!un)(on|up|re)?_?load|to_(gpu|cuda|device)|swap_in|wake|resume|restore", re.IGNORECASE
 )
-_NOT_STATE = re.compile(r"optim|grad", re.IGNORECASE)
+_NOT_STATE = lazy_pattern(r"optim|grad", re.IGNORECASE)
 
 
 def check(subject: Subject) -> Iterator[Problem]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from bufaudit.checks.context import Note, Problem
@@ -59,10 +60,8 @@ def _late(subject: Subject) -> Iterator[Problem]:
         if key in seen or not _may_be_late(fact):
             continue
         found = subject.project.find_class(subject.path, fact.class_name or "")
-        if found is None or not _leaves_it_to_torch(subject, found):
-            continue
-        late = _first_late(subject, found, fact.name)
-        if late is not None:
+        late = _first_late(subject, found, fact.name) if found else None
+        if found and late and _leaves_it_to_torch(subject, found):
             seen.add(key)
             yield _late_problem(subject, fact, late)
 
@@ -75,12 +74,11 @@ def _may_be_late(fact: RegistrationFact) -> bool:
 def _first_late(subject: Subject, found: FoundClass, name: str) -> RegistrationFact | FillFact | None:
     """The first statement that makes a buffer of a class persistent, none where construction or a load does."""
     own = [each.fact for each in subject.project.registrations(found)]
-    inherited = [
-        each.fact for member in subject.project.lineage(found) for each in subject.project.registrations(member)
-    ]
+    # Most of these are the class's own, which spares a look at what it inherits.
+    members = (subject.project.registrations(member) for member in subject.project.lineage(found))
     if any(
-        same_name(each.name, name) and each.made_from != _NONE and each.when in ("construction", "load")
-        for each in inherited
+        same_name(each.fact.name, name) and each.fact.made_from != _NONE and each.fact.when in ("construction", "load")
+        for each in chain.from_iterable(members)
     ):
         return None
     fills = [each for each in subject.facts.fills if each.class_name == found.fact.name and each.name == name]

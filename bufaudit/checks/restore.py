@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from bufaudit import torch_state
 from bufaudit.checks.context import Note, Problem
 from bufaudit.checks.restore_plain import forgotten
+from bufaudit.patterns import lazy_pattern
 from bufaudit.project import same_name
 from bufaudit.restoring import Restorers, built_by, methods_of, rebuilt_in_use, writer_among
 from bufaudit.source import vocabulary
@@ -22,18 +22,19 @@ if TYPE_CHECKING:
     from bufaudit.restoring import Methods, Restored
     from bufaudit.results import Confidence
     from bufaudit.source.facts import RegistrationFact
+    from bufaudit.users import Within
 
 #: Values that hold nothing which could be lost: none, no elements, or memory that was never written.
-_NOTHING = re.compile(
+_NOTHING = lazy_pattern(
     r"^(None|)$|^(torch\.|np\.)?(empty|empty_like|Tensor|FloatTensor|LongTensor)\(|\.new_empty\(|"
     r"^torch\.(tensor|as_tensor|zeros|ones)\((\[\]|0,|0\)$|\(0,|\[0\]\)?$)|^torch\.(zeros|ones|tensor)\(\s*size=\(0"
 )
-_EMPTY = re.compile(r"^(torch\.)?(tensor|as_tensor)\(\[\]|^(torch\.)?(zeros|ones|rand|randn)\((size=)?[\[(]?0\b")
+_EMPTY = lazy_pattern(r"^(torch\.)?(tensor|as_tensor)\(\[\]|^(torch\.)?(zeros|ones|rand|randn)\((size=)?[\[(]?0\b")
 #: What says nothing if nobody reads it: a few written-down numbers, kept for their device, or a copy of another buffer.
-_IDLE = re.compile(
+_IDLE = lazy_pattern(
     r"^(torch\.)?(zeros|ones|tensor|full|rand|randn|as_tensor)\([\d\s.,()\[\]-]*(, \w+=[\w.]+)*\)$|\.clone\(\)$"
 )
-_FEW_ZEROS = re.compile(r"^(torch\.)?zeros(_like)?\(")
+_FEW_ZEROS = lazy_pattern(r"^(torch\.)?zeros(_like)?\(")
 
 
 def check(subject: Subject) -> Iterator[Problem]:
@@ -91,9 +92,11 @@ def _problem(
 ) -> Problem | None:
     if not _is_built(methods, fact) or rebuilt_in_use(methods, fact.name):
         return None
-    near = users_of(subject.project, owner, abroad=False)
-    if near.models and all(restorers.under(owner, fact.name, each).answer == "restored" for each in near.models):
-        return None
+    nearby: tuple[Within, ...] = ("file", "folder")
+    for within in nearby:
+        near = users_of(subject.project, owner, within)
+        if near.models and all(restorers.under(owner, fact.name, each).answer == "restored" for each in near.models):
+            return None
     users = users_of(subject.project, owner)
     if not users.models:
         return forgotten(subject, restorers, owner, fact, methods, users)

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from bufaudit.checks.context import PARTIAL, Problem, registered_here, what_is_lost
+from bufaudit.patterns import lazy_pattern
 from bufaudit.source import vocabulary
 from bufaudit.source.syntax import last_name
 
@@ -16,22 +17,22 @@ if TYPE_CHECKING:
     from bufaudit.results import Confidence
     from bufaudit.source.facts import Effect
 
-_STRONG_CONTAINER = re.compile(
+_STRONG_CONTAINER = lazy_pattern(
     r"(state_?dict|(^|_)sd|checkpoint|ckpt|snapshot|cpu_state|model_state|sharded_state|full_state|state)s?$",
     re.IGNORECASE,
 )
-_SAVING = re.compile(
+_SAVING = lazy_pattern(
     r"save|state_?dict|snapshot|export|checkpoint|ckpt|consolidat|backup|dump|to_cpu|copy_model|gather_(full|model|state)|"
     r"store_(model|weights|state)|serializ",
     re.IGNORECASE,
 )
-_OTHER_PURPOSE = re.compile(
+_OTHER_PURPOSE = lazy_pattern(
     r"grad|optim|(^|[._])ema($|[._])|shadow|momentum|fisher|importance|mask|(^|_)ids?$|shape|dtype|group|norms?$|stats$|hessian|"
     r"attr|scale|delta|prev|last_|init_|original|to_gather|decay|update|param_state|opt_state|_hooks?",
     re.IGNORECASE,
 )
 #: A function that only promises parameters keeps its word.
-_PROMISES_PARAMETERS = re.compile(r"_param(eter)?s?(_|$)", re.IGNORECASE)
+_PROMISES_PARAMETERS = lazy_pattern(r"_param(eter)?s?(_|$)", re.IGNORECASE)
 _COPIES = frozenset({"copied", "moved", "cast", "arithmetic"})
 
 
@@ -45,7 +46,7 @@ def check(subject: Subject) -> Iterator[Problem]:
 
 def _stored_parameters(view: FunctionView) -> Iterator[Problem]:
     sure: Confidence = "low" if _PROMISES_PARAMETERS.search(view.title) else "medium"
-    for _, walk, reach in view.losing_walks(
+    for effect, walk, reach in view.losing_walks(
         "store",
         lambda effect: _is_saved_state(view, effect) and not _is_partial(view, effect) and not _is_moved(view, effect),
     ):
@@ -53,7 +54,9 @@ def _stored_parameters(view: FunctionView) -> Iterator[Problem]:
             f"the saved state is written from the parameters of `{walk.receiver}` only, without {what_is_lost(reach)}: "
             "whoever loads it gets initial values for the rest"
         )
-        yield view.problem("BUF201", view.confidence(walk, reach, sure), walk.place, text, registered_here(reach))
+        chosen = "name" in effect.guards and not _STRONG_CONTAINER.search(last_name(effect.target))
+        confidence = "low" if chosen else view.confidence(walk, reach, sure)
+        yield view.problem("BUF201", confidence, walk.place, text, registered_here(reach))
 
 
 def _is_saved_state(view: FunctionView, effect: Effect) -> bool:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from bufaudit.checks.context import Note, Problem
 from bufaudit.checks.drops import knows_of_buffers
+from bufaudit.patterns import lazy_pattern
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from bufaudit.results import Confidence
     from bufaudit.source.facts import DropFact
 
-_RUNS_MODEL = re.compile(r"worker|runner|engine|executor", re.IGNORECASE)
+_RUNS_MODEL = lazy_pattern(r"worker|runner|engine|executor", re.IGNORECASE)
 
 
 def check(subject: Subject) -> Iterator[Problem]:

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from bufaudit.checks.context import PARTIAL, Problem, registered_here, what_is_lost
+from bufaudit.patterns import lazy_pattern
 from bufaudit.source import vocabulary
 from bufaudit.source.syntax import last_name
 
@@ -16,19 +17,19 @@ if TYPE_CHECKING:
     from bufaudit.results import Confidence
     from bufaudit.source.facts import Effect
 
-_PROMISES_MODEL = re.compile(
+_PROMISES_MODEL = lazy_pattern(
     r"model|weight|state|module|engine|rollout|vllm|sglang|replica|sync_?from|ranks?\b", re.IGNORECASE
 )
-_NAMED_FOR_PARAMETERS = re.compile(r"(^|_)param(eter)?s?$", re.IGNORECASE)
-_PROMISES_PARAMETERS = re.compile(r"param", re.IGNORECASE)
+_NAMED_FOR_PARAMETERS = lazy_pattern(r"(^|_)param(eter)?s?$", re.IGNORECASE)
+_PROMISES_PARAMETERS = lazy_pattern(r"param", re.IGNORECASE)
 #: Collectives that bring shards together rather than make ranks equal.
 _GATHERING = frozenset(
     {"gather", "all_gather", "all_gather_into_tensor", "all_gather_object", "reduce_scatter", "reduce", "scatter"}
 )
 #: Collectives that average, by algorithms most of which are defined on parameters.
 _AVERAGING = frozenset({"all_reduce", "all_reduce_", "allreduce", "allreduce_"})
-_OTHER_PURPOSE = re.compile(
-    r"grad|optim|norm|reduce_loss|clip|check|assert|verify|validate|is_same|equal|hash|test|debug|log",
+_OTHER_PURPOSE = lazy_pattern(
+    r"grad|optim|norm|register|reduce_loss|clip|check|assert|verify|validate|is_same|equal|hash|test|debug|log",
     re.IGNORECASE,
 )
 

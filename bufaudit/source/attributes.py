@@ -11,10 +11,12 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from bufaudit.patterns import lazy_pattern
 from bufaudit.source import vocabulary
+from bufaudit.source.blocks import Gate
 from bufaudit.source.facts import TensorAttribute
-from bufaudit.source.phases import CONSTRUCTORS, reached_from
-from bufaudit.source.syntax import Definition, constant_string, dotted, identifiers, whole_text
+from bufaudit.source.phases import CONSTRUCTORS, calls_on_self, reached_from
+from bufaudit.source.syntax import Definition, constant_string, dotted, identifiers, walk, whole_text
 from bufaudit.source.uses import Uses, is_none, keeps_dimension, own_attribute
 
 if TYPE_CHECKING:
@@ -38,11 +40,11 @@ _WIDENING = frozenset({"view", "reshape", "unsqueeze", "repeat", "expand"})
 _REDUCTIONS = frozenset({"sum", "mean", "prod", "max", "min", "std", "var", "norm", "item", "tolist", "numpy"})
 _TORCH = frozenset({"torch", "F", "torch.nn.functional", "nn.functional", "torch.linalg"})
 
-_MAKER = re.compile(
+_MAKER = lazy_pattern(
     r"torch\.(?:empty|stack|cat|triu|tril|" + "|".join(sorted(_RANDOM | _TABLES | _CONVERSIONS)) + r")\("
 )
-_ATTRIBUTE = re.compile(r"[ \t]+self\.\w+[ \t]*(?::[^=\n]+)?=(?!.*(?:Parameter|Buffer)\()")
-_GIVEN = re.compile(r"def __init__\([^)]*\bTensor\b")
+_ATTRIBUTE = lazy_pattern(r"[ \t]+self\.\w+[ \t]*(?::[^=\n]+)?=(?!.*(?:Parameter|Buffer)\()")
+_GIVEN = lazy_pattern(r"def __init__\([^)]*\bTensor\b")
 
 #: Functions that keep nothing that they are given.
 _KEEPS_NOTHING = frozenset(
@@ -79,6 +81,9 @@ def tensor_lines(text: str) -> Iterator[int]:
         yield match.start()
 
 
+GATE = Gate(tensor_lines)
+
+
 @dataclass(frozen=True, slots=True)
 class _Tensor:
     """A tensor, or a list of some, that a constructor makes or is given."""
@@ -104,12 +109,13 @@ def attributes_of_class(node: ast.ClassDef, qualified_name: str, places: Places)
     """The plain tensors that the constructor of a class keeps and its `forward` uses."""
     methods = [child for child in node.body if isinstance(child, Definition)]
     names = {method.name for method in methods}
-    built = reached_from(CONSTRUCTORS, methods)
-    running = reached_from((name for name in names if name in _ENTRIES or name.startswith("forward_")), methods)
+    calls = calls_on_self(methods)
+    built = reached_from(CONSTRUCTORS, calls)
+    running = reached_from((name for name in names if name in _ENTRIES or name.startswith("forward_")), calls)
     kept = _kept(methods, built) if running else {}
     if not kept:
         return
-    parents = {child: parent for parent in ast.walk(node) for child in ast.iter_child_nodes(parent)}
+    parents = {child: parent for parent in walk(node) for child in ast.iter_child_nodes(parent)}
     for name, found in kept.items():
         uses = Uses(name, parents, listed=found.tensor.listed)
         for method in methods:
@@ -137,7 +143,7 @@ def _is_handed_on(name: str, methods: Iterable[Definition], built: frozenset[str
     """Whether another object is built with an attribute, or a function is given a list that it may store into."""
     for method in methods:
         local = _locals_for(name, method) if method.name in built else set()
-        for call in (node for node in ast.walk(method) if isinstance(node, ast.Call)):
+        for call in (node for node in walk(method) if isinstance(node, ast.Call)):
             owner, _, called = dotted(call.func).rpartition(".")
             builds = called[:1].isupper() and owner not in _TORCH and method.name in built
             keeps = listed and method.name not in built and owner not in _TORCH and called not in _KEEPS_NOTHING
@@ -153,7 +159,7 @@ def _locals_for(name: str, method: Definition) -> set[str]:
     """The local variables that an attribute is assigned from."""
     return {
         value.id
-        for statement in ast.walk(method)
+        for statement in walk(method)
         for target, value in _assignments(statement)
         if own_attribute(target) == name and isinstance(value, ast.Name)
     }
@@ -161,7 +167,7 @@ def _locals_for(name: str, method: Definition) -> set[str]:
 
 def _is_registered(node: ast.ClassDef, name: str) -> bool:
     """Whether a class registers or deletes an attribute anywhere, by whatever name that may be it."""
-    for child in ast.walk(node):
+    for child in walk(node):
         match child:
             case ast.Call(func=ast.Attribute(attr="register_buffer" | "register_parameter"), args=[first, *_]):
                 spelled = constant_string(first)
@@ -185,7 +191,7 @@ def _kept(methods: Sequence[Definition], built: frozenset[str]) -> dict[str, _Ke
         if method.name not in built:
             continue
         maker = _Maker(method, kept)
-        for statement in (node for node in ast.walk(method) if isinstance(node, ast.stmt)):
+        for statement in (node for node in walk(method) if isinstance(node, ast.stmt)):
             for target, value in _assignments(statement):
                 name = own_attribute(target)
                 if name is None or maker.tells_nothing(value):
@@ -242,7 +248,7 @@ class _Maker:
         self._has_device = any(argument.arg == "device" for argument in arguments)
         self._seeded = any("seed" in word or "generator" in word for word in identifiers(method))
         self._locals: dict[str, list[ast.expr | None]] = {}
-        for statement in ast.walk(method):
+        for statement in walk(method):
             for target, value in _assignments(statement):
                 if isinstance(target, ast.Name):
                     self._locals.setdefault(target.id, []).append(value)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from bufaudit.source.constructors import annotated_types, attribute_types, constructed_type, statements
 from bufaudit.source.facts import Argument
-from bufaudit.source.syntax import Definition, dotted, last_name, source_text
+from bufaudit.source.syntax import Definition, dotted, last_name, source_text, walk
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -41,7 +41,7 @@ def _of_statement(
 ) -> Iterator[Argument]:
     calls = [
         node
-        for node in ast.walk(statement)
+        for node in walk(statement)
         if isinstance(node, ast.Call) and last_name(dotted(node.func)) in helpers and node.args + node.keywords
     ]
     if not calls:
@@ -70,7 +70,8 @@ def _local_types(statement: ast.stmt, attributes: Mapping[str, str]) -> dict[str
 
 def _may_mean(callee: str, helper: Function) -> bool:
     """Whether a call by this name can be one of `helper`: a method is called on something, a function is not."""
-    return (helper.class_name is None) == ("." not in callee)
+    is_method = helper.name == f"{helper.class_name}.{last_name(helper.name)}"
+    return is_method == ("." in callee)
 
 
 def _given(call: ast.Call, helper: Function, types: Mapping[str, str]) -> Iterator[Argument]:

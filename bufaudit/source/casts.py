@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ast
-import re
 from typing import TYPE_CHECKING, Literal
 
+from bufaudit.patterns import lazy_pattern
+from bufaudit.source.blocks import Gate, any_word
 from bufaudit.source.facts import DtypeUse
-from bufaudit.source.syntax import Definition, dotted, last_name, source_text
+from bufaudit.source.syntax import Definition, dotted, last_name, source_text, walk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,42 +18,36 @@ if TYPE_CHECKING:
 
 #: Methods that cast to half precision without being told a dtype.
 _HALVES = {"half": "torch.float16", "bfloat16": "torch.bfloat16"}
-#: How the methods above are called.
-_WORDS = tuple(f".{method}()" for method in _HALVES)
-_TO = re.compile(r"\.to\([^()]*+(?:\([^()]*+\)[^()]*+)*+\)(?=[ \t]*(?:[.#;\n]|$))")
-_STATEMENT = re.compile(r"[ \t]*(?P<module>[A-Za-z_][\w.\[\]]*)$")
-_ASSIGNMENT = re.compile(r"[ \t]*(?P<module>[A-Za-z_][\w.]*) = (?P=module)$")
-_DTYPE = re.compile(r"dtype|float16|half|precision|torch_type")
-_FULL = re.compile(
+_HALVED = any_word(*(f".{method}()" for method in _HALVES))
+_TO = lazy_pattern(r"\.to\([^()]*+(?:\([^()]*+\)[^()]*+)*+\)(?=[ \t]*(?:[.#;\n]|$))")
+_STATEMENT = lazy_pattern(r"[ \t]*(?P<module>[A-Za-z_][\w.\[\]]*)$")
+_ASSIGNMENT = lazy_pattern(r"[ \t]*(?P<module>[A-Za-z_][\w.]*) = (?P=module)$")
+_DTYPE = lazy_pattern(r"dtype|float16|half|precision|torch_type")
+_FULL = lazy_pattern(
     r"float32|float64|\bfloat\b|double|fp32|int\d|\bint\b|long|bool|(orig|prev|old|saved|backup|master)\w*_"
 )
-_HALF = re.compile(r"float16|half|bf16|fp16")
+_HALF = lazy_pattern(r"float16|half|bf16|fp16")
 _CHAINED = frozenset({"eval", "train", "cuda", "cpu", "requires_grad_"})
 #: Names of variables that hold a model rather than a layer or a tensor.
-MODULE_NAME = re.compile(
+MODULE_NAME = lazy_pattern(
     r"(^|_)(model|module|network|net|transformer|policy|actor|critic|llm|student|learner|backbone)(_g)?$"
 )
 #: Methods that walk a tree's modules one by one.
 _MODULE_WALKS = frozenset({"modules", "named_modules", "children", "named_children", "parameters", "named_parameters"})
 #: Buffers whose values are small steps, exponents or statistics, which half precision rounds away.
-PRECISE = re.compile(
+PRECISE = lazy_pattern(
     r"inv_freq|(^|_)inverse_freq|(expert|correction|score|router|routing)\w*_bias|(^|_)running_(mean|var)",
 )
-_FLOAT32 = re.compile(r"dtype=torch\.float(32)?\b|\.float\(\)|\.to\(torch\.float(32)?\)")
-_OTHER_DTYPE = re.compile(r"complex|polar|bool|float16|\.half\(|(empty|zeros|tensor)\((\(\)|\[\]|0\b)|^None$")
+_FLOAT32 = lazy_pattern(r"dtype=torch\.float(32)?\b|\.float\(\)|\.to\(torch\.float(32)?\)")
+_OTHER_DTYPE = lazy_pattern(r"complex|polar|bool|float16|\.half\(|(empty|zeros|tensor)\((\(\)|\[\]|0\b)|^None$")
 #: Arguments of a method that are positions, which rounding to their dtype is meant for.
-_POSITIONS = re.compile(r"^(t|seq|pos\w*|position\w*|time\w*|coord\w*|\w*_ids|freqs?)$")
+_POSITIONS = lazy_pattern(r"^(t|seq|pos\w*|position\w*|time\w*|coord\w*|\w*_ids|freqs?)$")
 
 
-def offsets(text: str) -> tuple[int, ...]:
-    """Where in a text a statement may cast a module, in order."""
-    found = {*_calls_of_to(text)}
-    for word in _WORDS:
-        position = text.find(word)
-        while position >= 0:
-            found.add(position)
-            position = text.find(word, position + 1)
-    return tuple(sorted(found))
+def offsets(text: str) -> Iterator[int]:
+    """Where in a text, in no order, a statement may cast a module."""
+    yield from _calls_of_to(text)
+    yield from _HALVED(text)
 
 
 def _calls_of_to(text: str) -> Iterator[int]:
@@ -64,6 +59,9 @@ def _calls_of_to(text: str) -> Iterator[int]:
             if match is not None and _DTYPE.search(match[0]):
                 yield position
         position = text.find(".to(", position + 1)
+
+
+GATE = Gate(offsets)
 
 
 def lowered_by(statement: ast.stmt) -> tuple[ast.Call, ast.expr, str] | None:
@@ -117,10 +115,10 @@ def lower_dtype(call: ast.Call) -> str:
 def module_variables(target: ast.expr, iterable: ast.expr) -> Iterator[str]:
     """The variables of a loop that takes a tree's modules, or parameters, one by one."""
     walked = any(
-        isinstance(node, ast.Call) and last_name(dotted(node.func)) in _MODULE_WALKS for node in ast.walk(iterable)
+        isinstance(node, ast.Call) and last_name(dotted(node.func)) in _MODULE_WALKS for node in walk(iterable)
     )
     if walked:
-        yield from (node.id for node in ast.walk(target) if isinstance(node, ast.Name))
+        yield from (node.id for node in walk(target) if isinstance(node, ast.Name))
 
 
 def is_precise(fact: RegistrationFact) -> bool:

@@ -7,10 +7,12 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from bufaudit.patterns import lazy_pattern
 from bufaudit.source import vocabulary
+from bufaudit.source.blocks import Gate, any_word
 from bufaudit.source.constructors import constructed_type
 from bufaudit.source.facts import DropFact, Step
-from bufaudit.source.syntax import Definition, dotted, identifiers, last_name, source_text
+from bufaudit.source.syntax import Definition, dotted, identifiers, last_name, source_text, walk
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,18 +20,18 @@ if TYPE_CHECKING:
     from bufaudit.source.facts import DropKind
     from bufaudit.source.syntax import Places
 
-#: Words without one of which nothing is let go of, but by a walk over buffers, whose own words are `WALKED`.
-WORDS = ("to_empty(", "include_buffers", "offload_tags", ".pause(", "materialize_")
-EMPTY = "empty_like("
-WALKED = ("buffers(", "_buffers")
+#: Words without one of which nothing is let go of, but by a walk over buffers that makes empty ones.
+GATE = Gate(any_word("to_empty(", "include_buffers", "offload_tags", ".pause(", "materialize_"))
+EMPTY = Gate(any_word("empty_like("))
+WALKED = Gate(any_word("buffers(", "._buffers"))
 
-_ALLOCATOR = re.compile(r"alloc|mem_?pool", re.IGNORECASE)
-_WAKES = re.compile(r"(alloc\w*|mem_?pool|memory_?saver\w*)\.(wake_up|resume)$", re.IGNORECASE)
+_ALLOCATOR = lazy_pattern(r"alloc|mem_?pool", re.IGNORECASE)
+_WAKES = lazy_pattern(r"(alloc\w*|mem_?pool|memory_?saver\w*)\.(wake_up|resume)$", re.IGNORECASE)
 #: Callees that build a model: a class, by its name or by a variable's, or the classmethods of transformers' models.
-_BUILDER = re.compile(r"(^|\.)([A-Z]\w*|\w*_(cls|class)|from_config|_from_config|from_pretrained)$")
+_BUILDER = lazy_pattern(r"(^|\.)([A-Z]\w*|\w*_(cls|class)|from_config|_from_config|from_pretrained)$")
 #: How code says that what it builds goes to the meta device.
-_META = re.compile(r"^(torch\.)?device\('meta'\)$|^'meta'$")
-_MEMORY_SAVER = re.compile(r"memory_?saver", re.IGNORECASE)
+_META = lazy_pattern(r"^(torch\.)?device\('meta'\)$|^'meta'$")
+_MEMORY_SAVER = lazy_pattern(r"memory_?saver", re.IGNORECASE)
 
 #: Drops of one function, each of which tells all that comes before and after it.
 _MOST = 50
@@ -149,7 +151,7 @@ def _with_nested(definitions: Mapping[str, Definition]) -> dict[str, Definition]
     found: dict[str, Definition] = {}
     for name, definition in definitions.items():
         found[name] = definition
-        inner = [node for node in ast.walk(definition) if isinstance(node, Definition) and node is not definition]
+        inner = [node for node in walk(definition) if isinstance(node, Definition) and node is not definition]
         found |= {f"{name}.{node.name}": node for node in inner}
     return found
 
@@ -233,7 +235,7 @@ class _Unit:
         """The calls of a statement, those of its blocks not included."""
         for child in ast.iter_child_nodes(statement):
             if isinstance(child, ast.expr | ast.withitem):
-                for node in ast.walk(child):
+                for node in walk(child):
                     if isinstance(node, ast.Call):
                         self._call(node, statement, path)
 
@@ -290,7 +292,7 @@ class _Unit:
                 continue
             built = [
                 target.id
-                for node in ast.walk(statement)
+                for node in walk(statement)
                 if isinstance(node, ast.Assign) and _BUILDER.search(dotted(getattr(node.value, "func", node.value)))
                 for target in node.targets
                 if isinstance(target, ast.Name)
@@ -362,9 +364,9 @@ def _may_forget_weights(call: ast.Call) -> bool:
 
 def _emptied_module(loop: ast.For) -> str | None:
     """The module of whose buffers a loop puts an empty tensor in place of each."""
-    walked = [node for node in ast.walk(loop.iter) if _walked_module(node) is not None]
+    walked = [node for node in walk(loop.iter) if _walked_module(node) is not None]
     tensor = loop.target.elts[-1] if isinstance(loop.target, ast.Tuple) and loop.target.elts else loop.target
-    for node in ast.walk(ast.Module(loop.body, [])) if walked else ():
+    for node in walk(ast.Module(loop.body, [])) if walked else ():
         match node:
             case ast.Call(args=[ast.Name(id=emptied), *_]) if last_name(dotted(node.func)) == "empty_like":
                 if emptied == dotted(tensor):

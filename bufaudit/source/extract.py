@@ -5,12 +5,13 @@ from __future__ import annotations
 import ast
 import re
 from bisect import bisect_left
-from itertools import accumulate, chain
+from functools import cached_property
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from bufaudit.source import attributes, casts, drops, registrations, restores, vocabulary
 from bufaudit.source.attributes import attributes_of_class
-from bufaudit.source.blocks import blocks, skeleton
+from bufaudit.source.blocks import Gate, any_word, blocks, code_of, skeleton
 from bufaudit.source.callers import arguments_given, walked_parameters
 from bufaudit.source.constructors import attribute_types, statements
 from bufaudit.source.facts import ClassFact, FileFacts, HandoverFact, RestoreFact
@@ -19,12 +20,12 @@ from bufaudit.source.registrations import RegistrationReader
 from bufaudit.source.restores import restores_of_class, sparings_of_class
 from bufaudit.source.scope import read_scope
 from bufaudit.source.suppressions import parse_suppressions
-from bufaudit.source.syntax import Definition, Places, dotted
-from bufaudit.source.text import Unreadable, parse, split_lines
+from bufaudit.source.syntax import Definition, Places, dotted, last_name, walk
+from bufaudit.source.text import Unreadable, parse
 from bufaudit.source.upkeep import methods_of_class, uses_of_buffers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from bufaudit.source.facts import (
         Argument,
@@ -37,28 +38,50 @@ if TYPE_CHECKING:
         SparingFact,
         TensorAttribute,
     )
+    from bufaudit.source.scope import Scope
 
-#: Words without one of which a function does nothing to state that any rule asks about.
-_STATE_WORDS = (
-    "parameters(",
+#: Without one of these words a function does nothing to state that any rule asks about, but by a cast.
+_PARAMETERS = any_word("parameters(")
+_WORDS = any_word(
+    "._parameters",
     "buffers(",
-    "_parameters",
-    "_buffers",
+    "._buffers",
     "state_dict",
-    "setattr",
+    "setattr(",
     "register_parameter",
     "param_shapes",
     "load_weights",
     "set_module_tensor",
 )
-#: Methods by which a class has a say in how its state dict is made or loaded, and words without which it has none.
+#: What may stand before the `parameters(` of a walk.
+_BEFORE_PARAMETERS = (".", "named_", "trainable_", "broadcast_")
+
+
+def _offsets_of_state(text: str) -> Iterator[int]:
+    yield from _WORDS(text)
+    yield from (found for found in _PARAMETERS(text) if text.endswith(_BEFORE_PARAMETERS, 0, found))
+
+
+_STATE = Gate(_offsets_of_state)
+#: Methods by which a class has a say in how its state dict is made or loaded; words without one of which, and of the
+#: above, it has none.
 _STATE_DICT_METHODS = frozenset(
     {"state_dict", "_save_to_state_dict", "load_state_dict", "_load_from_state_dict", "set_extra_state",
      "on_save_checkpoint", "on_load_checkpoint"}
 )  # fmt: skip
-_HANDLING = ("state_dict", "set_extra_state", "on_save_checkpoint", "on_load_checkpoint")
-#: Words without one of which a top-level block gives no facts but its header.
-WORDS = tuple(dict.fromkeys((*registrations.WORDS, *_STATE_WORDS, *_HANDLING, *drops.WORDS)))
+_HANDLING = Gate(any_word("set_extra_state", "on_save_checkpoint", "on_load_checkpoint"), reach="method")
+_CLASS = Gate(any_word("class "))
+#: What the parts of a file are parsed for; all else gives no facts but the headers of its blocks.
+GATES = (
+    registrations.GATE,
+    restores.GATE,
+    restores.PRETRAINED,
+    attributes.GATE,
+    casts.GATE,
+    drops.GATE,
+    _STATE,
+    _HANDLING,
+)
 
 #: Shorter texts are parsed as they are, which finds errors of syntax where no fact comes from too.
 _WORTH_GATING = 4000
@@ -70,39 +93,45 @@ def extract(text: str, *, gated: bool = True) -> FileFacts:
 
     Only what is parsed can turn out not to be Python: of a long file, gated, that is not all.
     """
-    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    if "\r" in text:
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
     try:
         return _extract(text, gated=gated)
     except RecursionError:
         return FileFacts(unreadable=Unreadable("nesting", "the code is nested too deeply to be read"))
 
 
+def gated_source(text: str) -> str:
+    """What is parsed of a file's text, whose lines end in newlines only."""
+    return skeleton(text, blocks(text), GATES) if len(text) > _WORTH_GATING else text
+
+
 def _extract(text: str, *, gated: bool) -> FileFacts:
-    definitions = blocks(text)
-    gated = gated and len(text) > _WORTH_GATING
-    cast_at = casts.offsets(text)
-    tensor_lines = sorted(attributes.tensor_lines(text))
-    starts = (match.start() for match in restores.START.finditer(text)) if gated else ()
-    tree = parse(skeleton(text, definitions, WORDS, chain(cast_at, tensor_lines, starts)) if gated else text)
-    if gated and (isinstance(tree, Unreadable) or ("Buffer" in text and read_scope(tree.body).renames_buffer)):
-        tree = parse(text)
+    source = gated_source(text) if gated else text
+    gated = source is not text
+    tree = parse(source)
     if isinstance(tree, Unreadable):
-        return FileFacts(unreadable=tree, suppressions=parse_suppressions(text))
-    return _Extraction(text, cast_at, tensor_lines).facts(tree)
+        return (
+            _extract(text, gated=False) if gated else FileFacts(unreadable=tree, suppressions=parse_suppressions(text))
+        )
+    scope = read_scope(tree.body)
+    if gated and scope.renames_buffer:
+        # No gate knows such a name.
+        return _extract(text, gated=False)
+    return _Extraction(text, source, scope).facts(tree)
 
 
 class _Extraction:
-    """One file's extraction."""
+    """One file's extraction; `source` is what of its text was parsed."""
 
-    def __init__(self, text: str, cast_at: Sequence[int], tensor_lines: Sequence[int]) -> None:
+    def __init__(self, text: str, source: str, scope: Scope) -> None:
         self._text = text
-        self._cast_at = cast_at
-        self._tensor_lines = tensor_lines
-        self._lines = split_lines(text)
-        # The offset of each line, less the newlines before it.
-        self._lengths = [0, *accumulate(map(len, self._lines))]
-        self._present: dict[tuple[str, ...], tuple[str, ...]] = {}
-        self._places = Places(self._lines)
+        self._source = source
+        self._scope = scope
+        self._offsets: dict[Gate, list[int]] = {}
+        self._places = Places(source)
+        self._reader = RegistrationReader(self._places, scope.buffer_names)
+        self._registering = registrations.gate_of(scope.buffer_names) if scope.renames_buffer else registrations.GATE
         self._classes: list[ClassFact] = []
         self._functions: list[Function] = []
         self._registrations: list[RegistrationFact] = []
@@ -117,17 +146,15 @@ class _Extraction:
 
     def facts(self, tree: ast.Module) -> FileFacts:
         """All facts of the parsed file."""
-        scope = read_scope(tree.body)
-        self._reader = RegistrationReader(self._places, scope.buffer_names)
         self._read_definitions(tree.body, "", nested=False)
         code = [statement for statement in tree.body if not isinstance(statement, ast.Import | ast.ImportFrom)]
         self._functions += self._module_code(code)
         touches, read = uses_of_buffers(self._text, self._registrations)
         generated = _GENERATED.search(self._text, 0, 3000)
         return FileFacts(
-            imports=scope.imports,
-            star_imports=scope.stars,
-            aliases=scope.aliases,
+            imports=self._scope.imports,
+            star_imports=self._scope.stars,
+            aliases=self._scope.aliases,
             classes=tuple(self._classes),
             functions=tuple(self._functions),
             arguments=self._arguments(tree.body),
@@ -163,7 +190,7 @@ class _Extraction:
 
     def _read_class(self, node: ast.ClassDef, name: str, *, nested: bool) -> None:
         own_registrations = self._class_registrations(node, name)
-        initialises = restores.START.search(self._text, *self._extent(node)) is not None
+        initialises = self._mentions(node, restores.GATE)
         own_restores = self._class_restores(node, name) if initialises else []
         self._fills += self._reader.fills(node, name, own_registrations)
         self._registrations += own_registrations
@@ -181,9 +208,10 @@ class _Extraction:
                     line=node.lineno,
                     bases=tuple(base for base in map(_base_name, node.bases) if base),
                     wraps_pretrained=bool(own_restores)
-                    and self._mentions(node, ("pretrained=",))
+                    and self._mentions(node, restores.PRETRAINED)
                     and _wraps_pretrained(node),
-                    handles_state_dict=self._mentions(node, _HANDLING) and _handles_state_dict(node),
+                    handles_state_dict=(self._mentions(node, _STATE) or self._mentions(node, _HANDLING))
+                    and _handles_state_dict(node),
                 )
             )
         types: dict[str, str] | None = None
@@ -202,11 +230,7 @@ class _Extraction:
                     self._read_class(child, f"{name}.{child.name}", nested=True)
 
     def _class_registrations(self, node: ast.ClassDef, name: str) -> list[RegistrationFact]:
-        return list(self._reader.of_class(node, name)) if self._mentions(node, self._registering_words()) else []
-
-    def _registering_words(self) -> tuple[str, ...]:
-        spelled = {name.rpartition(".")[2] + "(" for name in self._reader.buffer_names}
-        return (*registrations.WORDS, *sorted(spelled))
+        return list(self._reader.of_class(node, name)) if self._mentions(node, self._registering) else []
 
     def _class_restores(self, node: ast.ClassDef, name: str) -> list[RestoreFact]:
         found = dict.fromkeys(restores_of_class(node, name, self._places))
@@ -215,30 +239,24 @@ class _Extraction:
         return [fact for fact in found if isinstance(fact, RestoreFact)]
 
     def _class_attributes(self, node: ast.ClassDef, name: str) -> list[TensorAttribute]:
-        start, end = self._extent(node)
-        position = bisect_left(self._tensor_lines, start)
-        if position == len(self._tensor_lines) or self._tensor_lines[position] >= end:
-            return []
-        return list(attributes_of_class(node, name, self._places))
+        return list(attributes_of_class(node, name, self._places)) if self._mentions(node, attributes.GATE) else []
 
     def _read_free_function(self, node: Definition, name: str) -> None:
         if "<locals>" not in name and self._concerns_state(node):
             self._functions += self._function(node, name, None, {})
-        if "<locals>" not in name and self._mentions(node, self._registering_words()):
+        if "<locals>" not in name and self._mentions(node, self._registering):
             self._registrations += self._reader.of_function(node, None)
         if "<locals>" not in name and self._lets_go(node):
             self._drops += drops.drops_of_block({name: node}, None, {}, self._places)
         self._read_nested(node, name)
 
     def _lets_go(self, node: ast.stmt) -> bool:
-        # Words so rare are not worth a search through the whole text first.
-        start, end = self._extent(node)
-        if any(self._text.find(word, start, end) >= 0 for word in drops.WORDS):
+        if self._mentions(node, drops.GATE):
             return True
-        return self._text.find(drops.EMPTY, start, end) >= 0 and self._mentions(node, drops.WALKED)
+        return self._mentions(node, drops.EMPTY) and self._mentions(node, drops.WALKED)
 
     def _read_nested(self, node: Definition, name: str) -> None:
-        if self._mentions(node, ("class ",)):
+        if self._mentions(node, _CLASS):
             self._read_definitions(node.body, f"{name}.<locals>.", nested=True)
 
     def _function(
@@ -260,37 +278,43 @@ class _Extraction:
         helpers = [function for function in self._functions if walked_parameters(function)]
         if not helpers:
             return ()
-        return tuple(arguments_given([node for node in body if self._mentions(node, _STATE_WORDS)], helpers))
+        calls = Gate(any_word(*sorted({f"{last_name(helper.name)}(" for helper in helpers})))
+        callers = [node for node in body if self._mentions(node, _STATE) and self._mentions(node, calls)]
+        return tuple(arguments_given(callers, helpers))
 
     def _class_dtype_uses(
         self, node: ast.ClassDef, name: str, registered: Sequence[RegistrationFact]
     ) -> Iterable[DtypeUse]:
         precise = frozenset(fact.name for fact in registered if fact.receiver == "self" and casts.is_precise(fact))
-        return casts.uses_of_class(node, name, precise, self._places, self._source) if precise else ()
-
-    def _source(self, node: ast.stmt) -> str:
-        return self._text[slice(*self._extent(node))]
+        return casts.uses_of_class(node, name, precise, self._places, self._text_of) if precise else ()
 
     def _concerns_state(self, node: ast.stmt) -> bool:
-        start, end = self._extent(node)
-        first = bisect_left(self._cast_at, start)
-        casts_here = first < len(self._cast_at) and self._cast_at[first] < end
-        return casts_here or self._mentions(node, _STATE_WORDS)
+        return self._mentions(node, _STATE) or self._mentions(node, casts.GATE)
 
-    def _mentions(self, node: ast.stmt, words: tuple[str, ...]) -> bool:
-        if words not in self._present:
-            self._present[words] = tuple(word for word in words if word in self._text)
+    def _mentions(self, node: ast.stmt, gate: Gate) -> bool:
+        """Whether a statement has what a gate asks for."""
+        if gate not in self._offsets:
+            self._offsets[gate] = sorted(gate.offsets(self._source))
+        offsets = self._offsets[gate]
+        if not offsets:
+            return False
         start, end = self._extent(node)
-        return any(self._text.find(word, start, end) >= 0 for word in self._present[words])
+        index = bisect_left(offsets, start)
+        return index < len(offsets) and offsets[index] < end
 
     def _text_of(self, node: ast.stmt) -> str:
         start, end = self._extent(node)
-        return self._text[start:end]
+        return self._source[start:end]
 
     def _extent(self, node: ast.stmt) -> tuple[int, int]:
         """The offsets of the first line of a statement and of what follows its last."""
         first, last = node.lineno - 1, node.end_lineno or node.lineno
         return self._lengths[first] + first, self._lengths[last] + last
+
+    @cached_property
+    def _lengths(self) -> list[int]:
+        """The offset of each line, less the newlines before it."""
+        return [0, *accumulate(map(len, self._source.split("\n")))]
 
     def _words(self) -> frozenset[str]:
         """What the whole file says that it knows of, asked only where something happens to state."""
@@ -303,6 +327,8 @@ class _Extraction:
         found |= {word for word in vocabulary.FOLLOWERS if word in self._text}
         if vocabulary.puts_copy_into_evaluation(self._text):
             found.add(vocabulary.EVALUATED_COPY)
+        if any(function.casts for function in self._functions):
+            found |= vocabulary.training_marks(code_of(self._text))
         return frozenset(found)
 
 
@@ -318,7 +344,7 @@ def _handles_state_dict(node: ast.ClassDef) -> bool:
     if any(isinstance(child, Definition) and child.name in _STATE_DICT_METHODS for child in node.body):
         return True
     hooks = ("state_dict_hook", "state_dict_pre_hook", "state_dict_post_hook")
-    return any(isinstance(child, ast.Attribute) and child.attr.endswith(hooks) for child in ast.walk(node))
+    return any(isinstance(child, ast.Attribute) and child.attr.endswith(hooks) for child in walk(node))
 
 
 def _wraps_pretrained(node: ast.ClassDef) -> bool:
@@ -330,7 +356,7 @@ def _wraps_pretrained(node: ast.ClassDef) -> bool:
         for target in statement.targets
         if isinstance(target, ast.Name) and any(_is_false(argument) for argument in statement.value.args)
     }
-    for child in ast.walk(node):
+    for child in walk(node):
         if isinstance(child, ast.keyword) and child.arg == "pretrained" and not _is_false(child.value):
             return dotted(child.value) not in off_by_default
     return False

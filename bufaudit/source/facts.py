@@ -332,6 +332,7 @@ class Cast:
 
     `receiver_type` is the class that the module is made or loaded from, where the code around says so. A module that is
     `one_of_many` comes from a walk over a tree's modules; one that is `handed_on` is cast for another call.
+    One that is `meant` stands at a comment that speaks of buffers.
     """
 
     receiver: str
@@ -339,6 +340,7 @@ class Cast:
     dtype: str
     one_of_many: bool
     handed_on: bool
+    meant: bool
     place: Place
 
 

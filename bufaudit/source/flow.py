@@ -118,6 +118,7 @@ class _Reader:
         self.inner: list[Definition] = []
         self._loaded_from: dict[str, str] = {}
         self._parts: set[str] = set()
+        self._looped: set[str] = set()
         self._saved: dict[str, int] = {}
         self._assigned_from: dict[str, str] = {}
         self._assigned_under: dict[str, frozenset[Guard]] = {}
@@ -152,6 +153,7 @@ class _Reader:
             case ast.For() | ast.AsyncFor():
                 self._parts.update(casts.module_variables(statement.target, statement.iter))
                 self._bind(statement.target, self._evaluate(statement.iter))
+                self._looped.update(node.id for node in ast.walk(statement.target) if isinstance(node, ast.Name))
                 self.read_block(statement.body)
                 self.read_block(statement.orelse)
             case ast.While():
@@ -234,6 +236,7 @@ class _Reader:
         match target:
             case ast.Name():
                 self.names[target.id] = value
+                self._looped.discard(target.id)
                 self._assigned_from[target.id] = source_text(source)
                 self._assigned_under[target.id] = self._record.guards
                 self.containers.discard(target.id)
@@ -811,7 +814,9 @@ class _Reader:
             kind: EffectKind = "write" if target == "data" else "mark"
             self._record.effect(kind, node, owner, value if target == "data" else NOTHING, target)
         elif held.kind == "tensor":
-            self._record.effect("assign", node, held, _under_name(value, key), "setattr")
+            whole = isinstance(node.args[1], ast.Name) and node.args[1].id in self._looped
+            # A name with dots in it is no attribute: these are the tensors of one layer.
+            self._record.effect("assign", node, held, value if whole else _under_name(value, key), "setattr")
 
     def _record_call(self, node: ast.Call, callee: str, method: str, arguments: list[Value], *, used: bool) -> None:
         walks = any(argument.walks for argument in arguments)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from bufaudit import torch_state
 from bufaudit.source.facts import MetaHazard
-from bufaudit.source.syntax import dotted, source_text
+from bufaudit.source.syntax import dotted, source_text, walk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -34,7 +34,7 @@ class _Making:
         self._open: set[str] = set()
 
     def hazards(self, value: ast.expr) -> Iterator[MetaHazard]:
-        for node in ast.walk(value):
+        for node in walk(value):
             match node:
                 case ast.Name(id=name) if name in self._assigned and name not in self._open:
                     self._open.add(name)

@@ -5,42 +5,42 @@ As with `parts`, few questions need it, so it is no fact, and nothing of it is k
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from bufaudit.patterns import lazy_pattern
 from bufaudit.source.blocks import blocks, code_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_DEFINITION = re.compile(r"(?:async[ \t]+)?(?P<kind>def|class)[ \t]+(?P<name>\w+)[ \t]*(?P<bases>\([^():]*\))?")
-_TABLE = re.compile(r"(?P<name>[A-Za-z_]\w*)[ \t]*(?::[^=\n]*)?=[ \t]*[^=\s]")
+_DEFINITION = lazy_pattern(r"(?:async[ \t]+)?(?P<kind>def|class)[ \t]+(?P<name>\w+)[ \t]*(?P<bases>\([^():]*\))?")
+_TABLE = lazy_pattern(r"(?P<name>[A-Za-z_]\w*)[ \t]*(?::[^=\n]*)?=[ \t]*[^=\s]")
 #: Called, looked up in, or, capitalised, given by a keyword or to a variable.
-_USED = re.compile(
+_USED = lazy_pattern(
     r"(?P<called>\b[A-Za-z_]\w*+)\s*+(?:\(|\[|\.get\(|\.(?:_?from_config|from_pretrained|build|create)\()"
     r"|=\s*(?:\w+\.)*(?P<given>[A-Z]\w*)(?=\s*[,)\n])"
 )
-_WORD = re.compile(r"[A-Za-z_]\w*")
+_WORD = lazy_pattern(r"[A-Za-z_]\w*")
 #: A class that brings its own way to load weights; one that only adds to that of its base class goes through it.
-_LOADER = re.compile(r"\bdef (?:load_weights|_?from_pretrained)\(")
-_BASE_LOADER = re.compile(r"\bsuper\([^()]*\)\.(?:load_weights|_?from_pretrained)\(")
+_LOADER = lazy_pattern(r"\bdef (?:load_weights|_?from_pretrained)\(")
+_BASE_LOADER = lazy_pattern(r"\bsuper\([^()]*\)\.(?:load_weights|_?from_pretrained)\(")
 #: A setting that names a class, in the body of a class: nothing is made of it there.
-_SETTING = re.compile(r"(?<=\n)    (?P<name>\w+)[ \t]*(?::[^=\n]*)?=(?P<value>[^\n]*)")
+_SETTING = lazy_pattern(r"(?<=\n)    (?P<name>\w+)[ \t]*(?::[^=\n]*)?=(?P<value>[^\n]*)")
 #: A class that transformers is asked to load, or is told of.
-_LOADED = re.compile(
+_LOADED = lazy_pattern(
     r"\b(?P<class>\w+)\.(?:from_pretrained|register_for_auto_class)\(|\.register\(\s*\w+\s*,\s*(?:\w+\s*=\s*)?(?P<told>\w+)"
 )
-_FILLS = re.compile(r"\bload_(?:state_dict|weights|model)\(")
-_SAVES = re.compile(r"\.(?:save_pretrained|push_to_hub)\(")
+_FILLS = lazy_pattern(r"\bload_(?:state_dict|weights|model)\(")
+_SAVES = lazy_pattern(r"\.(?:save_pretrained|push_to_hub)\(")
 #: What transformers' models no longer have since release 5.
-_GONE_METHOD = re.compile(
+_GONE_METHOD = lazy_pattern(
     r"\bself\.(?P<name>get_head_mask|get_extended_attention_mask|invert_attention_mask)\(|"
     r"\.(?:from_legacy_cache|to_legacy_cache|get_usable_length|seen_tokens)\b"
 )
 #: The functions of that name know the default rotary embedding no more, each model has a method of its own for it.
 _ROTARY_FUNCTIONS = "ROPE_INIT_FUNCTIONS"
-_ROTARY_METHOD = re.compile(r"\bcompute_\w*rope_parameters\b")
+_ROTARY_METHOD = lazy_pattern(r"\bcompute_\w*rope_parameters\b")
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,26 +8,27 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from bufaudit.patterns import lazy_pattern
 from bufaudit.source.blocks import Block, blocks, code_of
 
-_CLASS_NAME = re.compile(r"class[ \t]+(\w+)")
+_CLASS_NAME = lazy_pattern(r"class[ \t]+(\w+)")
 # A word is tried as a whole, and not again from each of its letters.
-_CONSTRUCTED = re.compile(r"\b[^\WA-Z]*([A-Z]\w*)\(")
-_SIMPLE_CALL = re.compile(r"\b([A-Z]\w*)\([^()]*\)")
-_PREFIX = re.compile(r"[A-Za-z_][\w.]*$")
+_CONSTRUCTED = lazy_pattern(r"\b[^\WA-Z]*([A-Z]\w*)\(")
+_SIMPLE_CALL = lazy_pattern(r"\b([A-Z]\w*)\([^()]*\)")
+_PREFIX = lazy_pattern(r"[A-Za-z_][\w.]*$")
 _LONGEST_PREFIX = 80
 #: A module that a factory makes (one that makes layers is told their class), or that is given, by its name.
-_MADE = re.compile(
+_MADE = lazy_pattern(
     r"self\.\w+\s*=\s*(?:\w+\.)*(?:make|build|create|construct)_(?!layers\b)\w*\("
     r"|self\.\w+\s*(?::[^=\n]*)?=\s*(?:\w+_)?(?:backbone|encoder|decoder|body|trunk|net|network|model|module|extractor|"
     r"representation|policy|actor|critic)\s*(?:;|$)",
     re.MULTILINE,
 )
 #: Something that the constructor is given; a module if it is then called.
-_GIVEN = re.compile(r"^[ \t]*self\.(\w+)[ \t]*(?::[^=\n]*)?=[ \t]*\w+[ \t]*$", re.MULTILINE)
+_GIVEN = lazy_pattern(r"^[ \t]*self\.(\w+)[ \t]*(?::[^=\n]*)?=[ \t]*\w+[ \t]*$", re.MULTILINE)
 #: Given and called, and yet without state of their own.
-_FUNCTION = re.compile(r"act|fn|func|loss|drop|criterion|callback|hook|init|transform|token|logger|rng|sampler|dist")
-_CALLED = re.compile(r"self\.(\w+)\(")
+_FUNCTION = lazy_pattern(r"act|fn|func|loss|drop|criterion|callback|hook|init|transform|token|logger|rng|sampler|dist")
+_CALLED = lazy_pattern(r"self\.(\w+)\(")
 _STATELESS = "track_running_stats=False"
 
 

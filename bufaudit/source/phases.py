@@ -3,37 +3,36 @@
 from __future__ import annotations
 
 import ast
-import re
 from typing import TYPE_CHECKING
 
+from bufaudit.patterns import lazy_pattern
+from bufaudit.source.syntax import walk
+
 if TYPE_CHECKING:
+    import re
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from bufaudit.source.facts import Phase
     from bufaudit.source.syntax import Definition
 
+    Calls = Mapping[str, set[str]]
+
 #: The methods that run by themselves while an object is built.
 CONSTRUCTORS = frozenset({"__init__", "__post_init__", "setup"})
 #: The names of methods that run in a phase by themselves; what they call runs in it too. The first that fits counts.
 _STARTS: tuple[tuple[Phase, re.Pattern[str]], ...] = (
-    ("construction", re.compile(r"__init__|__post_init__|setup|configure_model|build|_build")),
-    ("load", re.compile(r"(.*_)?(load|loads|loading|loaded|restore|resume|setstate|from)(_.*)?")),
-    ("forward", re.compile(r"_?forward(_.*)?|__call__|encode|decode|predict|transform|sample|generate")),
-    ("training", re.compile(r"_?(partial_)?fit(_.*)?|(on_train|on_fit|calibrate|observe)(_.+)?|training_step")),
+    ("construction", lazy_pattern(r"__init__|__post_init__|setup|configure_model|build|_build")),
+    ("load", lazy_pattern(r"(.*_)?(load|loads|loading|loaded|restore|resume|setstate|from)(_.*)?")),
+    ("forward", lazy_pattern(r"_?forward(_.*)?|__call__|encode|decode|predict|transform|sample|generate")),
+    ("training", lazy_pattern(r"_?(partial_)?fit(_.*)?|(on_train|on_fit|calibrate|observe)(_.+)?|training_step")),
 )
 
 
-def reached_from(starts: Iterable[str], methods: Sequence[Definition]) -> frozenset[str]:
-    """The names of `starts` and of the methods that those call on self, at any depth."""
-    return _reached(starts, _calls_on_self(methods))
-
-
-def phases(methods: Sequence[Definition]) -> dict[str, Phase]:
+def phases(calls: Calls) -> dict[str, Phase]:
     """When each method of a class runs, by its name."""
-    calls = _calls_on_self(methods)
     found: dict[str, Phase] = {}
     for phase, pattern in _STARTS:
-        for name in _reached({name for name in calls if pattern.fullmatch(name)}, calls):
+        for name in reached_from({name for name in calls if pattern.fullmatch(name)}, calls):
             found.setdefault(name, phase)
     return {name: found.get(name, "later") for name in calls}
 
@@ -63,18 +62,19 @@ def _always(body: Sequence[ast.stmt]) -> Iterator[ast.stmt]:
                 yield from _always(statement.body)
             case ast.Expr() | ast.Assign() | ast.AnnAssign() | ast.AugAssign() | ast.Return():
                 yield statement
-            case ast.If() if any(isinstance(node, ast.Return) for node in ast.walk(statement)):
+            case ast.If() if any(isinstance(node, ast.Return) for node in walk(statement)):
                 return
 
 
-def _calls_on_self(methods: Sequence[Definition]) -> dict[str, set[str]]:
+def calls_on_self(methods: Sequence[Definition]) -> Calls:
+    """By the name of each method of a class: the names that it calls on self."""
     return {method.name: _called_on_self(method) for method in methods}
 
 
 def _called_on_self(node: ast.AST) -> set[str]:
     return {
         each.func.attr
-        for each in ast.walk(node)
+        for each in walk(node)
         if isinstance(each, ast.Call)
         and isinstance(each.func, ast.Attribute)
         and isinstance(each.func.value, ast.Name)
@@ -82,7 +82,8 @@ def _called_on_self(node: ast.AST) -> set[str]:
     }
 
 
-def _reached(starts: Iterable[str], calls: Mapping[str, set[str]]) -> frozenset[str]:
+def reached_from(starts: Iterable[str], calls: Calls) -> frozenset[str]:
+    """The names of `starts` and of the methods that those call, at any depth."""
     reached = set(starts)
     pending = list(reached)
     while pending:

@@ -118,7 +118,8 @@ class Record:
         """Note a cast of a module; see `facts.Cast`."""
         self._make_room(self.casts)
         place = self._places.of(node, self.statement)
-        self.casts.append(Cast(source_text(receiver), receiver_type, dtype, one_of_many, handed_on, place))
+        meant = "buffer" in self._places.comment_at(self.statement)
+        self.casts.append(Cast(source_text(receiver), receiver_type, dtype, one_of_many, handed_on, meant, place))
 
     def _make_room(self, noted: Sequence[object]) -> None:
         if len(noted) >= _MOST:

@@ -9,18 +9,27 @@ from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING, Literal
 
+from bufaudit.source.blocks import Gate, any_word
 from bufaudit.source.facts import FillFact, RegistrationFact
 from bufaudit.source.hazards import hazards_of
-from bufaudit.source.phases import CONSTRUCTORS, each_time, phases, reached_from
-from bufaudit.source.syntax import Definition, constant_string, dotted, last_name, name_pattern, source_text
+from bufaudit.source.phases import CONSTRUCTORS, calls_on_self, each_time, phases, reached_from
+from bufaudit.source.syntax import Definition, constant_string, dotted, last_name, name_pattern, source_text, walk
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from bufaudit.source.syntax import Places
 
 #: Words without one of which no statement registers a buffer; aliases of `Buffer` come on top.
-WORDS = ("register_buffer", "Buffer(", "_buffers")
+WORDS = ("register_buffer", "Buffer(", "._buffers")
+#: The methods around tell when one is called that registers, with which names, and what becomes of the buffers.
+GATE = Gate(any_word(*WORDS))
+
+
+def gate_of(buffer_names: Iterable[str]) -> Gate:
+    """The gate of a file that has names of its own for `torch.nn.Buffer`."""
+    return Gate(any_word(*WORDS, *sorted({f"{last_name(name)}(" for name in buffer_names})))
+
 
 #: Facts of one class; a loop over literals in which much is registered may mean millions.
 _MOST = 5_000
@@ -59,8 +68,9 @@ class RegistrationReader:
         if all(method.name == "__init__" for method, _ in found):
             yield from (fact for _, fact in found)
             return
-        built = reached_from(CONSTRUCTORS, methods)
-        when = phases(methods)
+        calls = calls_on_self(methods)
+        built = reached_from(CONSTRUCTORS, calls)
+        when = phases(calls)
         callers = _Callers(methods)
         always = {statement.lineno for statement in each_time(methods)}
         for method, fact in found:
@@ -83,10 +93,10 @@ class RegistrationReader:
         if not names:
             return
         methods = [child for child in node.body if isinstance(child, Definition)]
-        when = phases(methods)
+        when = phases(calls_on_self(methods))
         always = each_time(methods)
         for method in methods:
-            for statement in (each for each in ast.walk(method) if isinstance(each, ast.stmt)):
+            for statement in (each for each in walk(method) if isinstance(each, ast.stmt)):
                 value, attributes = _assigned_on_self(statement)
                 for name in sorted(attributes & names):
                     place = self.places.of(statement, statement)
@@ -431,7 +441,7 @@ class _Callers:
 def _naming_variables(method: Definition) -> frozenset[str]:
     """The variables by whose values a method names what it registers."""
     found = set()
-    for node in ast.walk(method):
+    for node in walk(method):
         match node:
             case ast.Call(func=ast.Attribute(attr="register_buffer")) if node.args or node.keywords:
                 name = node.args[0] if node.args else _keyword(node, "name")

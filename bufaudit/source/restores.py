@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import ast
-import re
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Literal
 
 from bufaudit.source import vocabulary
+from bufaudit.source.blocks import Gate, any_match, any_word
 from bufaudit.source.facts import HandoverFact, RestoreFact, SparingFact
 from bufaudit.source.guards import guards_of
-from bufaudit.source.syntax import Definition, branches_of_test, constant_string, dotted, last_name, name_pattern
+from bufaudit.source.syntax import Definition, branches_of_test, constant_string, dotted, last_name, name_pattern, walk
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 
 How = Literal["function", "in-place", "assignment", "mark"]
 
-#: The start of a method without which nothing here is an initialiser.
-START = re.compile("def (?:" + "|".join(vocabulary.INITIALISERS) + ")")
-
+#: An initialiser.
+GATE = Gate(any_match("def[ \\t]+(?:" + "|".join(vocabulary.INITIALISERS) + ")"))
+#: A part whose weights another library may load.
+PRETRAINED = Gate(any_word("pretrained="))
 
 #: What a variable holds that runs over the buffers of a module.
 _A_TENSOR = "*tensor"
@@ -79,7 +80,7 @@ class _Reader:
         for statement in body:
             match statement:
                 case ast.If():
-                    yield from self._handed(ast.walk(statement.test), roots, guards)
+                    yield from self._handed(walk(statement.test), roots, guards)
                     inner = guards | guards_of(statement.test)
                     if asked_before & set(_names(statement.test)):
                         inner |= {"initialized"}
@@ -100,7 +101,7 @@ class _Reader:
                     if isinstance(statement.body[-1], ast.Continue | ast.Return):
                         guards = inner
                 case ast.For():
-                    yield from self._handed(ast.walk(statement.iter), roots, guards)
+                    yield from self._handed(walk(statement.iter), roots, guards)
                     yield from self.block(statement.body, {**roots, **_loop_roots(statement, roots)}, guards)
                 case ast.While() | ast.With() | ast.Try():
                     yield from self.block(statement.body, roots, guards)
@@ -108,7 +109,7 @@ class _Reader:
                     for case in statement.cases:
                         yield from self.block(case.body, roots, guards)
                 case _:
-                    calls = [node for node in ast.walk(statement) if isinstance(node, ast.Call)]
+                    calls = [node for node in walk(statement) if isinstance(node, ast.Call)]
                     for fact in _writes(statement, calls, self.initialiser, roots, guards, self.places):
                         yield replace(fact, needs=self.needs) if self.needs else fact
                     yield from self._handed(calls, roots, guards)
@@ -202,9 +203,6 @@ def sparings_of_class(node: ast.ClassDef, qualified_name: str, places: Places) -
         if not isinstance(method, Definition) or not method.name.startswith(vocabulary.INITIALISERS):
             continue
         options = {argument.arg for argument in (*method.args.args, *method.args.kwonlyargs)}
-        handed_on = (call for call in ast.walk(method) if isinstance(call, ast.Call))
-        if not any(dotted(call.func) == "self._init_weights" for call in handed_on):
-            continue
         for statement in method.body:
             match statement:
                 case ast.If(test=ast.BoolOp(op=ast.And()) as test, body=[*_, ast.Return()]) if _asks_all_marks(test):
@@ -212,22 +210,27 @@ def sparings_of_class(node: ast.ClassDef, qualified_name: str, places: Places) -
                     option = next(
                         (each.id for each in operands if isinstance(each, ast.Name) and each.id in options), ""
                     )
-                    if option:
+                    if option and _hands_on(method):
                         yield SparingFact(f"{qualified_name}.{method.name}", option, places.of(test, statement))
+
+
+def _hands_on(method: Definition) -> bool:
+    """Whether a method calls `_init_weights` of its own object."""
+    return any(isinstance(node, ast.Call) and dotted(node.func) == "self._init_weights" for node in walk(method))
 
 
 def _asks_all_marks(test: ast.expr) -> bool:
     """Whether a condition asks if all tensors of a module are marked as loaded."""
     return any(
         isinstance(node, ast.Call) and dotted(node.func) == "all" and "initialized" in guards_of(node)
-        for node in ast.walk(test)
+        for node in walk(test)
     )
 
 
 def _attributes_asked(test: ast.expr, variables: Mapping[str, str]) -> frozenset[str]:
     """The attributes without which a condition does not hold; `variables` hold what some attributes gave."""
     found = set()
-    for node in ast.walk(test):
+    for node in walk(test):
         match node:
             case ast.Call(func=ast.Name(id="hasattr"), args=[_, ast.Constant(value=str(attribute))]):
                 found.add(attribute)
@@ -243,13 +246,13 @@ def _root_of(node: ast.expr, roots: Mapping[str, str | None]) -> str | None:
 
 def _loop_roots(loop: ast.For, roots: Mapping[str, str | None]) -> dict[str, str | None]:
     """The variables of a loop over parts of a module, or over its buffers."""
-    source = {node.id for node in ast.walk(loop.iter) if isinstance(node, ast.Name)}
+    source = {node.id for node in walk(loop.iter) if isinstance(node, ast.Name)}
     if source.isdisjoint(roots):
         return {}
-    if any(isinstance(node, ast.Attribute) and node.attr in _PARAMETER_WALKS for node in ast.walk(loop.iter)):
+    if any(isinstance(node, ast.Attribute) and node.attr in _PARAMETER_WALKS for node in walk(loop.iter)):
         return {}
-    variables = [node.id for node in ast.walk(loop.target) if isinstance(node, ast.Name)]
-    tensors = any(isinstance(node, ast.Attribute) and node.attr in _TENSOR_WALKS for node in ast.walk(loop.iter))
+    variables = [node.id for node in walk(loop.target) if isinstance(node, ast.Name)]
+    tensors = any(isinstance(node, ast.Attribute) and node.attr in _TENSOR_WALKS for node in walk(loop.iter))
     return dict.fromkeys(variables[-1:], _A_TENSOR if tensors else "*")
 
 
@@ -307,7 +310,7 @@ def _how(target: ast.expr, value: ast.expr) -> How:
 def _flags_read(method: Definition) -> frozenset[str]:
     """The attribute paths below a variable that a method asks for with `getattr` or reads."""
     found = set()
-    for node in ast.walk(method):
+    for node in walk(method):
         match node:
             case ast.Call(func=ast.Name(id="getattr" | "hasattr"), args=[owner, ast.Constant(value=str(flag)), *_]):
                 path = _attribute(owner)
@@ -369,7 +372,7 @@ def _attribute(node: ast.expr) -> tuple[str, str] | None:
 def _classes_asked(test: ast.expr) -> dict[str, list[str | None]]:
     """By variable: the classes that a condition asks it to be, None for that of the initialiser's own object."""
     asked: dict[str, list[str | None]] = {}
-    for node in ast.walk(test):
+    for node in walk(test):
         match node:
             case ast.Call(func=ast.Name(id="isinstance"), args=[ast.Name(id=variable), classes]):
                 names = [name for name in map(dotted, _alternatives(classes)) if name]
@@ -396,4 +399,4 @@ def _alternatives(classes: ast.expr) -> list[ast.expr]:
 
 
 def _names(node: ast.expr) -> list[str]:
-    return [child.id for child in ast.walk(node) if isinstance(child, ast.Name) and child.id != "type"]
+    return [child.id for child in walk(node) if isinstance(child, ast.Name) and child.id != "type"]

@@ -18,29 +18,15 @@ _TORCH_NN = re.compile(r"^(torch\.nn(\.modules(\.\w+)?|\.parameter)?|torch\.nn\.
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """A module's imports, the modules that it imports everything of, and its aliases."""
+    """A module's imports, the modules that it imports everything of, and its aliases.
+
+    `buffer_names` are the dotted names that stand for `torch.nn.Buffer` here.
+    """
 
     imports: tuple[Import, ...]
     stars: tuple[str, ...]
     aliases: tuple[Import, ...]
-
-    @property
-    def buffer_names(self) -> frozenset[str]:
-        """The dotted names that stand for `torch.nn.Buffer` here."""
-        names = {"nn.Buffer", "torch.nn.Buffer", "nn.parameter.Buffer", "torch.nn.parameter.Buffer"}
-        if any(_TORCH_NN.match(f"{origin}.Buffer") for origin in self.stars):
-            names.add("Buffer")
-        for binding in (*self.imports, *self.aliases):
-            target = binding.target
-            if _TORCH_NN.match(target) or target in names:
-                names.add(binding.name)
-            elif target in ("torch.nn", "torch.nn.parameter", "torch.nn.modules", ".parameter"):
-                names.add(f"{binding.name}.Buffer")
-            elif target == "torch":
-                names |= {f"{binding.name}.nn.Buffer", f"{binding.name}.nn.parameter.Buffer"}
-            elif target.endswith(".parameter.Buffer") and target.startswith("."):
-                names.add(binding.name)
-        return frozenset(names)
+    buffer_names: frozenset[str]
 
     @property
     def renames_buffer(self) -> bool:
@@ -71,7 +57,24 @@ def read_scope(body: Sequence[ast.stmt]) -> Scope:
                 target = dotted(value)
                 if target and "(" not in target and "[" not in target:
                     aliases.append(Import(name, target))
-    return Scope(tuple(imports), tuple(stars), tuple(aliases))
+    return Scope(tuple(imports), tuple(stars), tuple(aliases), _buffer_names(stars, (*imports, *aliases)))
+
+
+def _buffer_names(stars: Sequence[str], bindings: Sequence[Import]) -> frozenset[str]:
+    names = {"nn.Buffer", "torch.nn.Buffer", "nn.parameter.Buffer", "torch.nn.parameter.Buffer"}
+    if any(_TORCH_NN.match(f"{origin}.Buffer") for origin in stars):
+        names.add("Buffer")
+    for binding in bindings:
+        target = binding.target
+        if target in names or (target.endswith(".Buffer") and _TORCH_NN.match(target)):
+            names.add(binding.name)
+        elif target in ("torch.nn", "torch.nn.parameter", "torch.nn.modules", ".parameter"):
+            names.add(f"{binding.name}.Buffer")
+        elif target == "torch":
+            names |= {f"{binding.name}.nn.Buffer", f"{binding.name}.nn.parameter.Buffer"}
+        elif target.endswith(".parameter.Buffer") and target.startswith("."):
+            names.add(binding.name)
+    return frozenset(names)
 
 
 def _own_statements(body: Sequence[ast.stmt]) -> Iterator[ast.stmt]:

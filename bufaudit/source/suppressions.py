@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from bufaudit.patterns import lazy_pattern
 from bufaudit.source.text import split_lines
 
 if TYPE_CHECKING:
@@ -16,16 +17,16 @@ Kind = Literal["bufaudit", "noqa"]
 
 # Tokenizing costs more than anything else that is done with a file, so it waits for one of these. A noqa
 # comment for other linters' codes is none of our business.
-_WORTH_TOKENIZING = re.compile(
+_WORTH_TOKENIZING = lazy_pattern(
     r"#\s*(?:bufaudit\s*:|noqa(?=\s*(?:\#|$))|noqa(?=\s+[^\s:])|noqa\s*:[^#\r\n]*(?:BUF|CKP))",
     re.IGNORECASE | re.MULTILINE,
 )
 # A quoted marker is prose about markers.
-_BUFAUDIT = re.compile(r"""(?<!["'`])\#\s*bufaudit\s*:\s*(?P<rest>[^#]*)""")
-_NOQA = re.compile(r"""(?<!["'`])\#\s*noqa(?:\s*:(?P<codes>[^#]*)|(?=\s|\#|$))""", re.IGNORECASE)
-_ACTION = re.compile(r"(?P<action>ignore-file|ignore)(?![\w-])\s*(?:\[(?P<codes>[^\]]*)\])?(?P<reason>.*)", re.DOTALL)
-_CODE = re.compile(r"[A-Z]+[0-9]+")
-_OUR_CODE = re.compile(r"(?:BUF|CKP)[0-9]+")
+_BUFAUDIT = lazy_pattern(r"""(?<!["'`])\#\s*bufaudit\s*:\s*(?P<rest>[^#]*)""")
+_NOQA = lazy_pattern(r"""(?<!["'`])\#\s*noqa(?:\s*:(?P<codes>[^#]*)|(?=\s|\#|$))""", re.IGNORECASE)
+_ACTION = lazy_pattern(r"(?P<action>ignore-file|ignore)(?![\w-])\s*(?:\[(?P<codes>[^\]]*)\])?(?P<reason>.*)", re.DOTALL)
+_CODE = lazy_pattern(r"[A-Z]+[0-9]+")
+_OUR_CODE = lazy_pattern(r"(?:BUF|CKP)[0-9]+")
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import ast
-import re
 from bisect import bisect_left
+from functools import cached_property
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
+from bufaudit.patterns import lazy_pattern
 from bufaudit.source.facts import Place
+from bufaudit.source.text import split_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
 Definition = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -20,8 +22,8 @@ _LONGEST_TEXT = 200
 #: Characters from which on it pays to measure a line once for all of its nodes.
 _LONG_LINE = 1_000
 #: What `%` and `str.format` replace.
-_DIRECTIVE = re.compile(r"%(?:\(\w*\))?[-+ #0-9.*]*[a-zA-Z]")
-_FIELD = re.compile(r"\{[^{}]*\}")
+_DIRECTIVE = lazy_pattern(r"%(?:\(\w*\))?[-+ #0-9.*]*[a-zA-Z]")
+_FIELD = lazy_pattern(r"\{[^{}]*\}")
 
 
 def dotted(node: ast.AST) -> str:
@@ -61,9 +63,25 @@ def whole_text(node: ast.AST) -> str:
         return "…"
 
 
+def walk(node: ast.AST) -> Iterator[ast.AST]:
+    """A node and all below it, outer ones first, as `ast.walk` gives them but for contexts, which nobody asks about."""
+    level = [node]
+    while level:
+        yield from level
+        below: list[ast.AST] = []
+        for parent in level:
+            for name in parent._fields:
+                value = getattr(parent, name, None)
+                if isinstance(value, list):
+                    below += [child for child in value if isinstance(child, ast.AST)]
+                elif isinstance(value, ast.AST) and name != "ctx":
+                    below.append(value)
+        level = below
+
+
 def identifiers(node: ast.AST) -> Iterator[str]:
     """Every name, attribute, keyword and string below a node."""
-    for child in ast.walk(node):
+    for child in walk(node):
         match child:
             case ast.Name():
                 yield child.id
@@ -116,8 +134,8 @@ def branches_of_test(test: ast.AST) -> Iterator[ast.AST]:
 class Places:
     """Makes places from nodes of one file, whose byte offsets become columns in characters."""
 
-    def __init__(self, lines: Sequence[str]) -> None:
-        self._lines = lines
+    def __init__(self, text: str) -> None:
+        self._text = text
         self._measured: tuple[int, list[int]] = (0, [])
 
     def of(self, node: ast.expr | ast.stmt, statement: ast.stmt) -> Place:
@@ -135,6 +153,18 @@ class Places:
             first_line=min(statement.lineno, node.lineno),
             last_line=max(last, node.lineno),
         )
+
+    @cached_property
+    def _lines(self) -> list[str]:
+        return split_lines(self._text)
+
+    def comment_at(self, statement: ast.stmt) -> str:
+        """The comments right above a statement and on its last line."""
+        first = statement.lineno - 1
+        while first > 0 and self._lines[first - 1].lstrip().startswith("#"):
+            first -= 1
+        last = self._lines[(statement.end_lineno or statement.lineno) - 1]
+        return "\n".join((*self._lines[first : statement.lineno - 1], last.partition("#")[2]))
 
     def _column(self, line: int, offset: int) -> int:
         text = self._lines[line - 1] if line <= len(self._lines) else ""

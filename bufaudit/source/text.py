@@ -12,6 +12,8 @@ import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from bufaudit.patterns import lazy_pattern
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -34,10 +36,10 @@ Reason = Literal[
     "internal",
 ]
 
-_FIRST_TWO_LINES = re.compile(rb"[^\r\n]*(?:\r\n|\r|\n)?[^\r\n]*")
-_COOKIE = re.compile(rb"[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)")
-_NO_CODE = re.compile(rb"[ \t\f]*(?:#.*)?$")
-_NEWLINE = re.compile(r"\r\n?|\n")
+_FIRST_TWO_LINES = lazy_pattern(rb"[^\r\n]*(?:\r\n|\r|\n)?[^\r\n]*")
+_COOKIE = lazy_pattern(rb"[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)")
+_NO_CODE = lazy_pattern(rb"[ \t\f]*(?:#.*)?$")
+_NEWLINE = lazy_pattern(r"\r\n?|\n")
 # Guessing why a line does not parse may take time that grows with the square of its length.
 _GUESS_LIMIT = 2_000
 
@@ -166,25 +168,25 @@ def explain(error: SyntaxError, lines: list[str], *, running: tuple[int, int]) -
 
 _F_STRING_LIMITS = ("f-string expression part cannot include", "f-string: expressions nested too deeply")
 _F_STRING_SURPRISES = ("f-string: unmatched", "f-string: expecting '}'")
-_NESTED_QUOTES = re.compile(r"""(?:[fF][rR]?|[rR][fF])(["'])(?:(?!\1).)*\{[^}]*?\1[^}]*\}""")
-_OPEN_F_STRING = re.compile(r"""(?:[fF][rR]?|[rR][fF])(["'])(?:(?!\1).)*\{[^}]*$""")
-_T_STRING = re.compile(r"\b(?:[tT][rR]?|[rR][tT])$")
-_EXCEPT_LIST = re.compile(r"\s*except\b\*?\s*(?P<types>[^:#]*)")
-_CAUGHT_NAME = re.compile(r"[a-z_]\w*\s*$")
+_NESTED_QUOTES = lazy_pattern(r"""(?:[fF][rR]?|[rR][fF])(["'])(?:(?!\1).)*\{[^}]*?\1[^}]*\}""")
+_OPEN_F_STRING = lazy_pattern(r"""(?:[fF][rR]?|[rR][fF])(["'])(?:(?!\1).)*\{[^}]*$""")
+_T_STRING = lazy_pattern(r"\b(?:[tT][rR]?|[rR][tT])$")
+_EXCEPT_LIST = lazy_pattern(r"\s*except\b\*?\s*(?P<types>[^:#]*)")
+_CAUGHT_NAME = lazy_pattern(r"[a-z_]\w*\s*$")
 
 #: Since which version, which feature, and the start of the line on which older parsers stop.
 _NEWER_STATEMENTS = (
-    ((3, 15), "lazy imports came with 3.15", re.compile(r"\s*lazy\s+(?:import|from)\b")),
-    ((3, 12), "`type` statements came with 3.12", re.compile(r"\s*type\s+\w+\s*(?:\[.*\])?\s*=(?!=)")),
+    ((3, 15), "lazy imports came with 3.15", lazy_pattern(r"\s*lazy\s+(?:import|from)\b")),
+    ((3, 12), "`type` statements came with 3.12", lazy_pattern(r"\s*type\s+\w+\s*(?:\[.*\])?\s*=(?!=)")),
     (
         (3, 12),
         "type parameters came with 3.12",
-        re.compile(r"\s*(?:async\s+def|def|class)\s+\w+\s*\["),
+        lazy_pattern(r"\s*(?:async\s+def|def|class)\s+\w+\s*\["),
     ),
     (
         (3, 13),
         "defaults of type parameters came with 3.13",
-        re.compile(r"\s*(?:async\s+def|def|class|type)\s+\w+\s*\[[^\]]*=(?!=)"),
+        lazy_pattern(r"\s*(?:async\s+def|def|class|type)\s+\w+\s*\[[^\]]*=(?!=)"),
     ),
 )
 
@@ -230,9 +232,9 @@ _PYTHON_2_MESSAGES = (
     "Function parameters cannot be parenthesized",
     "Lambda expression parameters cannot be parenthesized",
 )
-_PYTHON_2_RAISE = re.compile(r"\s*raise\s+[\w.]+\s*,")
-_PYTHON_2_STRING = re.compile(r"""[uU][rR]["']""")
-_LONG_LITERAL = re.compile(r"\b(?:\d+|0[xX][0-9a-fA-F]+)[lL]\b")
+_PYTHON_2_RAISE = lazy_pattern(r"\s*raise\s+[\w.]+\s*,")
+_PYTHON_2_STRING = lazy_pattern(r"""[uU][rR]["']""")
+_LONG_LITERAL = lazy_pattern(r"\b(?:\d+|0[xX][0-9a-fA-F]+)[lL]\b")
 
 
 def _is_python_2(message: str, line: str, column: int) -> bool:

@@ -7,9 +7,10 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from bufaudit.patterns import lazy_pattern
 from bufaudit.source import vocabulary
 from bufaudit.source.facts import MethodFact, Touch
-from bufaudit.source.syntax import Definition, dotted, last_name, name_pattern
+from bufaudit.source.syntax import Definition, dotted, last_name, name_pattern, walk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -19,14 +20,14 @@ if TYPE_CHECKING:
 #: Attributes that tell something of a tensor other than its value.
 _ABOUT = frozenset({"device", "dtype", "shape", "size", "numel", "ndim", "dim", "is_cuda", "is_meta", "requires_grad"})
 #: In-place methods after which a tensor still holds something of its old value.
-_UPDATES = re.compile(r"^(add\w*|sub|mul|div|lerp|pow|clamp|sqrt|masked_\w+|index_\w+|scatter\w*|resize|t)_$")
+_UPDATES = lazy_pattern(r"^(add\w*|sub|mul|div|lerp|pow|clamp|sqrt|masked_\w+|index_\w+|scatter\w*|resize|t)_$")
 _FILLS = r"copy_|fill_|zero_|set_|normal_|uniform_|trunc_normal_"
 
 #: What else a method that writes buffers may speak of than their names.
 _COMPUTED_NAMES = ("setattr(", "_buffers", "register_buffer(")
-_OWN_CALL = re.compile(r"(?:\bself|\bsuper\(\))\.(?:(\w+)\(|(\w+))")
+_OWN_CALL = lazy_pattern(r"(?:\bself|\bsuper\(\))\.(?:(\w+)\(|(\w+))")
 #: What stands before the dot of an attribute, and whether it is given to a function that writes it.
-_OWNER = re.compile(r"(?P<given>\w_\(\s*)?(?<![\w.])(?P<owner>\w+(?:\.\w+|\[[^\[\]\n]*\]|\(\))*)$")
+_OWNER = lazy_pattern(r"(?P<given>\w_\(\s*)?(?<![\w.])(?P<owner>\w+(?:\.\w+|\[[^\[\]\n]*\]|\(\))*)$")
 
 
 def methods_of_class(
@@ -55,7 +56,7 @@ def methods_of_class(
 
 
 def _writes(method: Definition) -> Iterator[str]:
-    for node in ast.walk(method):
+    for node in walk(method):
         match node:
             case ast.Assign(targets=targets, value=value):
                 for target in targets:
@@ -116,10 +117,10 @@ def _is_made_of(value: ast.expr, name: str) -> bool:
     """Whether a value is that of `self.<name>`, changed or moved, or another attribute of `self` as it is."""
     if _is_moved_attribute(value):
         return True
-    about = {id(node.value) for node in ast.walk(value) if isinstance(node, ast.Attribute) and node.attr in _ABOUT}
+    about = {id(node.value) for node in walk(value) if isinstance(node, ast.Attribute) and node.attr in _ABOUT}
     return any(
         isinstance(node, ast.Attribute) and dotted(node) == f"self.{name}" and id(node) not in about
-        for node in ast.walk(value)
+        for node in walk(value)
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from bufaudit.source import vocabulary
-from bufaudit.source.syntax import Definition, dotted
+from bufaudit.source.syntax import Definition, dotted, walk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -92,14 +92,14 @@ class Uses:
 
     def read(self, method: Definition, *, counts: bool) -> None:
         """Read a method, whose uses count where `forward` reaches it."""
-        writes = [(node, value) for node in ast.walk(method) if (value := self._written(node)) is not None]
+        writes = [(node, value) for node in walk(method) if (value := self._written(node)) is not None]
         for statement, value in writes:
             self._note(self._write(statement, value), statement, counts=counts)
-        inside = {id(node) for statement, _ in writes for node in ast.walk(statement)}
+        inside = {id(node) for statement, _ in writes for node in walk(statement)}
         inputs = _inputs(method)
         pending = [
             (node, self._listed)
-            for node in ast.walk(method)
+            for node in walk(method)
             if own_attribute(node) == self._name and id(node) not in inside
         ]
         followed = set()
@@ -123,7 +123,7 @@ class Uses:
         """The value that a node gives to the attribute."""
         match node:
             case ast.Assign(targets=targets, value=value):
-                parts = (child for target in targets for child in ast.walk(target))
+                parts = (child for target in targets for child in walk(target))
                 return value if any(self._is_target(part) for part in parts) else None
             case ast.AnnAssign(target=target, value=value) | ast.AugAssign(target=target, value=value):
                 return value if self._is_target(target) else None
@@ -135,7 +135,7 @@ class Uses:
         return isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and own_attribute(node) == self._name
 
     def _write(self, statement: ast.AST, value: ast.expr) -> _Kind:
-        of_itself = any(own_attribute(node) == self._name for node in ast.walk(value))
+        of_itself = any(own_attribute(node) == self._name for node in walk(value))
         if of_itself and _asks_to_move(value):
             return "moved"
         average = of_itself if isinstance(statement, ast.AugAssign) else self._is_average(value)
@@ -147,7 +147,7 @@ class Uses:
             isinstance(term, ast.BinOp)
             and isinstance(term.op, ast.Mult)
             and self._name in (own_attribute(term.left), own_attribute(term.right))
-            for sum_ in ast.walk(value)
+            for sum_ in walk(value)
             if isinstance(sum_, ast.BinOp) and isinstance(sum_.op, ast.Add | ast.Sub)
             for term in (sum_.left, sum_.right)
         )
@@ -244,7 +244,7 @@ def _neighbours(argument: ast.AST) -> list[ast.expr]:
 
 
 def _loads(method: Definition, name: str) -> Iterator[ast.AST]:
-    for node in ast.walk(method):
+    for node in walk(method):
         if isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Load):
             yield node
 
@@ -255,13 +255,13 @@ def _asks_to_move(node: ast.AST) -> bool:
         (isinstance(child, ast.Attribute) and child.attr in _MOVES)
         or (isinstance(child, ast.keyword) and child.arg == "device")
         or (isinstance(child, ast.Name) and child.id == "to_device")
-        for child in ast.walk(node)
+        for child in walk(node)
     )
 
 
 def _inputs(method: Definition) -> frozenset[str]:
     """The arguments of a method that may be tensors on whatever device, and the variables that are made from them."""
-    assigned = [pair for node in ast.walk(method) for pair in _assigned(node)]
+    assigned = [pair for node in walk(method) for pair in _assigned(node)]
     on_cpu = {name for names, value in assigned if _goes_to_cpu(value) for name in names}
     found = frozenset(_tensor_arguments(method.args)) - on_cpu
     while True:
@@ -283,12 +283,12 @@ def _assigned(node: ast.AST) -> Iterator[tuple[frozenset[str], ast.expr]]:
             targets = [target]
         case _:
             return
-    names = (child.id for target in targets for child in ast.walk(target) if isinstance(child, ast.Name))
+    names = (child.id for target in targets for child in walk(target) if isinstance(child, ast.Name))
     yield frozenset(names) - {"self"}, value
 
 
 def _goes_to_cpu(value: ast.expr) -> bool:
-    return any(isinstance(node, ast.Attribute) and node.attr in ("cpu", "numpy") for node in ast.walk(value))
+    return any(isinstance(node, ast.Attribute) and node.attr in ("cpu", "numpy") for node in walk(value))
 
 
 def _tensor_arguments(arguments: ast.arguments) -> Iterator[str]:

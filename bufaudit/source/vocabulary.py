@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from bufaudit.patterns import lazy_pattern
+
 if TYPE_CHECKING:
     from bufaudit.source.facts import StateKind
 
@@ -26,25 +28,25 @@ STATE_ATTRIBUTES: dict[str, StateKind] = {"_parameters": "parameters", "_buffers
 STATE_DICT_FUNCTIONS = frozenset({"get_model_state_dict", "get_state_dict", "gather_full_state_dict"})
 
 #: Receivers of `.state_dict()` and `.parameters()` that are no modules.
-NO_MODULE = re.compile(
+NO_MODULE = lazy_pattern(
     r"optim|sched|scaler|sampler|loader|tokenizer|processor|rng|lr_|dataset|timer|metric|loss_scal|inspect|signature|sig\b|"
     r"grad_norm|clipper|config|callback|state_tracker|meter",
     re.IGNORECASE,
 )
 
 #: Names of variables that hold a checkpoint's entries.
-CHECKPOINT_NAME = re.compile(
+CHECKPOINT_NAME = lazy_pattern(
     r"(^|_|\.)(state_?dicts?|sd|ckpts?|checkpoints?|checkpoint_state|weights|weights?_(iter\w*|dict|list|map)|loaded_\w+|"
     r"pretrained_\w+|saved_\w+|params_to_load|model_state)$|state_?dict$|_sd$|ckpt|checkpoint(_dict|_state|_data)?$",
     re.IGNORECASE,
 )
 #: Functions that read a checkpoint.
-CHECKPOINT_READERS = re.compile(
+CHECKPOINT_READERS = lazy_pattern(
     r"(^|\.)(torch\.load|safe_open|load_file|safe_load_file|load_safetensors|safetensors\.torch\.load|load_state_dict_from_\w+|"
     r"load_torch_file|load_checkpoint_file|get_tensor|get_slice|load_url|hf_load|get_\w*state_dict\w*from\w*)$"
 )
 #: Names of maps from a parameter's name to its shape, written down when the state was saved.
-SHAPES_NAME = re.compile(r"(^|_|\.)(param(eter)?_shapes?|name_to_shape|param_names?_and_shapes?)$")
+SHAPES_NAME = lazy_pattern(r"(^|_|\.)(param(eter)?_shapes?|name_to_shape|param_names?_and_shapes?)$")
 
 #: In-place operations by which a tensor gets another value.
 COPIES = frozenset({"copy_", "set_", "swap_"})
@@ -97,7 +99,7 @@ NO_TENSOR = frozenset(
     }
 )  # fmt: skip
 #: Functions that tell something of a tensor rather than give it on.
-GIVES_NO_TENSOR = re.compile(
+GIVES_NO_TENSOR = lazy_pattern(
     r"^load_(weights|state_dict)$|meta(data)?$|info$|spec$|shape|(^|_)(is|has|should|needs)_|rank|group|names?$|count|numel|size|hash|config|kwargs|key$",
     re.IGNORECASE,
 )
@@ -117,14 +119,14 @@ SAVERS = frozenset({"save", "save_file", "save_model", "save_pretrained", "dcp_s
 #: Calls by which ranks wait for each other.
 BARRIERS = frozenset({"barrier", "wait_for_everyone", "monitored_barrier"})
 #: Calls that hand tensors to another process or engine: RPC, IPC handles, an inference engine's weight update.
-ENGINE_SYNC = re.compile(
+ENGINE_SYNC = lazy_pattern(
     r"(^|\.)(load_weights?|update_weights?\w*|update_named_params?|update_named_parameters?|"
     r"update_model_weights?|sync_weights?|push_weights?|send_weights?|receive_weights?|rpc_(sync|async)|reduce_tensor|"
     r"remote|set_weights?|publish_weights?|update_parameter_in_bucket|update_flattened_bucket\w*|put_tensor|"
     r"collective_rpc|broadcast_weights?)$"
 )
 #: Functions that mix the tensors of their first two iterables.
-AVERAGERS = re.compile(
+AVERAGERS = lazy_pattern(
     r"(^|[._])(polyak\w*|soft_?(copy_?)?(target_?)?(net(work)?_?)?(update|sync)\w*|hard_?(target_?)?update\w*|"
     r"ema_?update\w*|update_?ema\w*|moving_?average\w*|update_?(moving_?)?average\w*|"
     r"update_?target\w*|target_?update\w*|lerp\w*|interpolate_?params?\w*|_?mix_?(params?|inplace|weights?|models?)\w*|"
@@ -143,11 +145,11 @@ RANK_SYNC = frozenset(
 )  # fmt: skip
 
 TRAINABLE = frozenset({"requires_grad"})
-ADAPTER = re.compile(
+ADAPTER = lazy_pattern(
     r"(?<![a-z])lora|adapter|peft|prompt_encoder|prefix_tuning|modules_to_save|soft_prompt|_dora|textual_inversion",
     re.IGNORECASE,
 )
-SHARDED = re.compile(
+SHARDED = lazy_pattern(
     r"^(DTensor|ShardedTensor|FlatParameter|_?is_dtensor|is_sharded|ds_id|ds_tensor|ds_status|is_zero_param|has_ds\w*)$"
 )
 #: BatchNorm's statistics.
@@ -159,21 +161,21 @@ STATISTICS_WORDS = (
 )  # fmt: skip
 _OTHER_STATISTICS = "running_mean_std"
 #: Identifiers of functions that do something about a module's buffers, rather than keep experience or bytes.
-BUFFER_FUNCTION = re.compile(
+BUFFER_FUNCTION = lazy_pattern(
     r"buffers|(copy|sync|broadcast|update|load|save|restore|move|set|average|get|apply|handle)_?(module_?)?buffer",
     re.IGNORECASE,
 )
-OTHER_BUFFER = re.compile(r"register|replay|rollout|experience|trajector|frame|sample|byte|ring|grad", re.IGNORECASE)
-PARAMETER_WORD = re.compile(
+OTHER_BUFFER = lazy_pattern(r"register|replay|rollout|experience|trajector|frame|sample|byte|ring|grad", re.IGNORECASE)
+PARAMETER_WORD = lazy_pattern(
     r"^(Parameter|_parameters|named_parameters|parameters|param_names|parameter_names|params_dict|is_param\w*)$"
 )
 #: Attributes that only sharded tensors have.
 SHARDED_ATTRIBUTES = frozenset({"device_mesh", "placements", "_spec", "_local_tensor", "to_local", "full_tensor"})
 
-RANK_NAME = re.compile(
+RANK_NAME = lazy_pattern(
     r"(^|_|\.)(get_)?(global_|local_|world_|dp_|data_parallel_|node_|process_)?rank$|get_rank|local_rank|process_index$"
 )
-RANK_FLAG = re.compile(
+RANK_FLAG = lazy_pattern(
     r"^_?(is_|should_)?(local_|world_|global_)*(main_process|rank_?(0|zero)|global_zero|master(_process|_proc|_rank)?|"
     r"process_zero|world_process_zero|is_main|is_first_worker|is_chief|is_leader)\w*$"
 )
@@ -186,7 +188,7 @@ INITIALISERS = (
 )  # fmt: skip
 
 #: Names of containers that hold state.
-STATE_CONTAINER = re.compile(
+STATE_CONTAINER = lazy_pattern(
     r"(^|_|\.)(\w*state\w*|sd|\w*_sd|ckpt\w*|checkpoint\w*|snapshot\w*|\w*_?weights?(_dict|_map)?|to_save|to_return|"
     r"\w*tensors?(_dict|_map)?|\w*backup\w*|saved\w*|export\w*|model_dict|flat_?dict|consolidated\w*)$",
     re.IGNORECASE,
@@ -198,7 +200,7 @@ FOLLOWERS = frozenset({"teacher", "momentum_encoder", "target_encoder"})
 #: Said of a file in which a copy that follows a model is put into evaluation mode.
 EVALUATED_COPY = "evaluated copy"
 _EVALUATION = (".eval()", ".set_training_mode(", ".train(False)", ".train(mode=False)")
-_EVALUATED_COPY = re.compile(rf"(?:teacher|target|momentum)\w*\b[^\n]*(?:{'|'.join(map(re.escape, _EVALUATION))})")
+_EVALUATED_COPY = lazy_pattern(rf"(?:teacher|target|momentum)\w*\b[^\n]*(?:{'|'.join(map(re.escape, _EVALUATION))})")
 
 
 def puts_copy_into_evaluation(text: str) -> bool:
@@ -207,9 +209,9 @@ def puts_copy_into_evaluation(text: str) -> bool:
 
 
 #: What code keeps in float32, or in another dtype than the rest.
-_PRECISION = re.compile(r"keep_in_fp32|buffer_dtype|inv_freq|rotary_emb|fp32_modules|fp32_buffers|float32_buffers")
-#: Said where a model is a copy of the one in use, or has no values yet.
-NOT_LIVE = frozenset({"deepcopy", "init_empty_weights", "meta"})
+_PRECISION = lazy_pattern(r"keep_in_fp32|buffer_dtype|inv_freq|rotary_emb|fp32_modules|fp32_buffers|float32_buffers")
+#: Said where a model is a copy of the one in use, is written to a file, or has no values yet.
+NOT_LIVE = frozenset({"deepcopy", "init_empty_weights", "merge_and_unload", "meta", "save_file", "save_pretrained"})
 #: Methods of a transformers model that is about to be trained, or that generates for its own training.
 GOES_ON = frozenset(
     {
@@ -217,6 +219,22 @@ GOES_ON = frozenset(
         "prepare_model_for_kbit_training",
     }
 )  # fmt: skip
+
+
+#: Marks of a file that trains a model, and of one that makes rotary frequencies of another module anew.
+TRAINS = "(trains)"
+RENEWS_FREQUENCIES = "(renews frequencies)"
+_TRAINING = re.compile(
+    r"\.backward\(|\boptimizer\b|gradient_checkpointing_enable|enable_input_require_grads|"
+    r"prepare_model_for_kbit_training|get_peft_model|\w[Ll]oss\(|\.requires_grad\b(?!_)"
+)
+_RENEWAL = re.compile(r"(?<!self)\.(\w*inv_freq|rotary_emb)(\.data)?[ \t]*=(?!=)")
+
+
+def training_marks(code: str) -> set[str]:
+    """Whether the code of a file trains a model, and whether it makes rotary frequencies anew."""
+    marks = ((TRAINS, _TRAINING), (RENEWS_FREQUENCIES, _RENEWAL))
+    return {mark for mark, pattern in marks if pattern.search(code)}
 
 
 def speaks_of_precision(word: str) -> bool:

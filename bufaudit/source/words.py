@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from bufaudit.source import vocabulary
-from bufaudit.source.syntax import dotted, identifiers, last_name
+from bufaudit.source.syntax import dotted, identifiers, last_name, walk
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,7 +22,7 @@ def telling_words(body: Iterable[ast.stmt]) -> frozenset[str]:
         for word in identifiers(statement):
             if len(word) <= _LONGEST_WORD and _is_telling(word):
                 found.add(word)
-        for node in ast.walk(statement):
+        for node in walk(statement):
             if isinstance(node, ast.Call) and vocabulary.handles_buffers(called := last_name(dotted(node.func))):
                 found.add(called)
     return frozenset(found)

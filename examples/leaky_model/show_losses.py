@@ -203,9 +203,10 @@ def try_moving(reference: VisionLanguageModel) -> Iterator[Trial]:
 
 
 def try_casting(reference: VisionLanguageModel) -> Iterator[Trial]:
-    for cast in (precision.cast_for_rollout, precision.cast_parameters_for_rollout):
+    trainer = precision.RolloutTrainer
+    for cast in (trainer.cast_for_rollout, trainer.cast_parameters_for_rollout):
         model = copy.deepcopy(reference)
-        cast(model)
+        cast(trainer(model, SGD(model.parameters(), lr=0.1)))
         yield trial("BUF402", cast, rounded_buffers(model, reference), len(list(reference.buffers())))
 
 

@@ -27,11 +27,13 @@ MODEL = """
     from torch import nn
     from transformers import LlamaForCausalLM
     from .rotary import Rotary
-    class Learner(nn.Module):
+    class Model(nn.Module):
         def __init__(self, dim):
             super().__init__()
             self.part = {part}
-            self.to(torch.bfloat16)
+            self.to({dtype})
+        def fit(self, x):
+            {training}
 """
 
 
@@ -41,9 +43,35 @@ def found(folder: Path, files: dict[str, str]) -> list[tuple[str, str, list[str]
     return [(finding.confidence, finding.message, [note.path for note in finding.related]) for finding in findings]
 
 
-def of_model(folder: Path, part: str, forward: str = "return x * self.inv_freq") -> list[tuple[str, str, list[str]]]:
-    files = {"lib/rotary.py": ROTARY.format(forward=forward), "lib/model.py": MODEL.format(part=part)}
-    return found(folder, files)
+def of_model(
+    folder: Path,
+    part: str,
+    forward: str = "return x * self.inv_freq",
+    *,
+    training: str = "self(x).backward()",
+    dtype: str = "torch.bfloat16",
+) -> list[tuple[str, str, list[str]]]:
+    model = MODEL.format(part=part, training=training, dtype=dtype)
+    return found(folder, {"lib/rotary.py": ROTARY.format(forward=forward), "lib/model.py": model})
+
+
+@pytest.mark.parametrize(
+    ("training", "dtype", "expected"),
+    [
+        ("self(x).backward()", "torch.bfloat16", "high"),
+        ("self(x).backward()", "torch.float16", "medium"),
+        ("self(x).backward()", "torch.bfloat16 if dim else torch.float32", "low"),
+        ("self(x).backward()", "torch.bfloat16)  # buffers as well\n            print(dim", "low"),
+        ("return self(x)", "torch.bfloat16", "low"),
+        ("return self(x)  # no optimizer", "torch.bfloat16", "low"),
+        ("self(x).backward(); self.part.inv_freq = x", "torch.bfloat16", "low"),
+    ],
+)
+def test_cast_of_a_known_tree_is_sure_where_it_is_trained_in_that_dtype(
+    training: str, dtype: str, expected: str, tmp_path: Path
+) -> None:
+    problems = of_model(tmp_path, "Rotary(dim)", training=training, dtype=dtype)
+    assert [confidence for confidence, _, _ in problems] == [expected]
 
 
 def test_buffer_of_another_file_is_named_and_shown(tmp_path: Path) -> None:
@@ -51,14 +79,6 @@ def test_buffer_of_another_file_is_named_and_shown(tmp_path: Path) -> None:
     assert confidence == "high"
     assert "`inv_freq` is rounded" in message
     assert [place.rpartition("/")[2] for place in places] == ["rotary.py"]
-
-
-def test_model_that_is_only_run_has_low_confidence(tmp_path: Path) -> None:
-    model = MODEL.format(part="Rotary(dim)").replace("Learner", "Model")
-    [(confidence, _, _)] = found(
-        tmp_path, {"lib/rotary.py": ROTARY.format(forward="return x * self.inv_freq"), "lib/model.py": model}
-    )
-    assert confidence == "low"
 
 
 def test_rotary_model_of_transformers_is_known_by_its_class(tmp_path: Path) -> None:
@@ -83,13 +103,16 @@ def test_tree_without_a_buffer_to_lose_is_left_alone(part: str, forward: str, tm
 @pytest.mark.parametrize(
     ("name", "line", "expected"),
     [
-        ("Engine", "self.model.bfloat16()", ["high"]),
-        ("Engine", "self.model.half()", ["low"]),
-        ("Engine", "model.bfloat16()", ["medium"]),
-        ("Trainer", "model.bfloat16()", ["medium"]),
-        ("Trainer", "copy = deepcopy(model); model.bfloat16()", ["low"]),
+        ("Engine", "self.model.bfloat16(); self.optimizer = None", ["high"]),
+        ("Engine", "self.model.bfloat16()", ["low"]),
+        ("Engine", "self.model.half(); self.optimizer = None", ["low"]),
+        ("Engine", "model.bfloat16()", ["low"]),
+        ("Engine", "model.enable_input_require_grads(); model.bfloat16()", ["high"]),
+        ("Trainer", "model.bfloat16(); self.optimizer = None", ["medium"]),
+        ("Trainer", "model = deepcopy(model); model.bfloat16(); self.optimizer = None", ["low"]),
+        ("Trainer", "model.bfloat16(); model.save_pretrained(self.optimizer)", ["low"]),
         ("Demo", "model.enable_input_require_grads(); model.bfloat16()", ["medium"]),
-        ("Demo", "model.bfloat16()", ["low"]),
+        ("Demo", "model.half()", ["low"]),
         ("Demo", "self.layer.half()", []),
         ("Demo", "model._keep_in_fp32_modules; model.half()", []),
         ("Engine", "kept = dict(model.named_buffers()); self.model.half()", []),
@@ -98,3 +121,15 @@ def test_tree_without_a_buffer_to_lose_is_left_alone(part: str, forward: str, tm
 def test_how_sure_a_cast_of_a_given_model_is(name: str, line: str, expected: list[str], tmp_path: Path) -> None:
     text = f"class {name}:\n    def prepare(self, model):\n        {line}\n"
     assert [confidence for confidence, _, _ in found(tmp_path, {"lib/engine.py": text})] == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "other", "expected"),
+    [("build", "", "low"), ("build", "from .engine import build", "medium"), ("export", "export", "low")],
+)
+def test_function_without_a_caller_or_that_does_not_train_is_hardly_sure(
+    name: str, other: str, expected: str, tmp_path: Path
+) -> None:
+    text = f"def {name}(model):\n    model.enable_input_require_grads()\n    model.bfloat16()\n"
+    problems = found(tmp_path, {"lib/engine.py": text, "lib/other.py": f"{other}\n"})
+    assert [confidence for confidence, _, _ in problems] == [expected]

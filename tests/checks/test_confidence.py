@@ -165,3 +165,35 @@ def follow({0}, {1}):
     write(tmp_path, {"use.py": "import torch\n" + text})
     (found,) = bufaudit.scan([tmp_path / "use.py"], select=["BUF302"], min_confidence="low", cache=False).findings
     assert found.confidence == expected
+
+
+def test_values_that_another_method_took_from_the_parameters_are_no_checkpoint(tmp_path: Path) -> None:
+    text = """
+        class Engine:
+            def {away}(self):
+                for name, p in self.model.named_parameters():
+                    self.saved_weights[name] = p.data.cpu()
+            def reload_weights(self):
+                for name, p in self.model.named_parameters():
+                    p.data = self.saved_weights[name].to("cuda")
+    """
+    write(tmp_path, {"use.py": text.format(away="offload")})
+    assert bufaudit.scan([tmp_path / "use.py"], select=["BUF101"], cache=False).findings == ()
+
+
+@pytest.mark.parametrize(("persistent", "expected"), [("False", "low"), ("True", "medium")])
+def test_wrapping_every_entry_is_doubted_in_a_package_whose_many_models_hold_no_buffer(
+    persistent: str, expected: str, tmp_path: Path
+) -> None:
+    body = "from torch import nn\nclass Net(nn.Module):\n    def __init__(self, n):\n        super().__init__()\n"
+    body += f'        self.linear = nn.Linear(n, n)\n        self.register_buffer("seen", n, persistent={persistent})\n'
+    load = """
+        from torch import nn
+        def load_in_place(model, state_dict):
+            for key, value in state_dict.items():
+                path, _, leaf = key.rpartition(".")
+                setattr(model.get_submodule(path), leaf, nn.Parameter(value))
+    """
+    write(tmp_path, {f"nets/net{i}.py": body for i in range(20)} | {"nets/__init__.py": "", "nets/load.py": load})
+    found = bufaudit.scan([tmp_path / "nets/load.py"], select=["BUF105"], min_confidence="low", cache=False).findings
+    assert [each.confidence for each in found] == [expected]

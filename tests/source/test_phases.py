@@ -7,14 +7,14 @@ import textwrap
 
 import pytest
 
-from bufaudit.source.phases import phases
+from bufaudit.source.phases import calls_on_self, phases
 from bufaudit.source.syntax import Definition
 
 
 def phases_of(body: str) -> dict[str, str]:
     tree = ast.parse(f"class A:\n{textwrap.indent(textwrap.dedent(body), '    ')}")
     assert isinstance(tree.body[0], ast.ClassDef)
-    return phases([child for child in tree.body[0].body if isinstance(child, Definition)])
+    return phases(calls_on_self([child for child in tree.body[0].body if isinstance(child, Definition)]))
 
 
 @pytest.mark.parametrize(

@@ -5,12 +5,30 @@ from __future__ import annotations
 import ast
 
 import pytest
+from hypothesis import given
 
-from bufaudit.source.syntax import Places, branches_of_test, dotted, identifiers, last_name, name_pattern, source_text
+from bufaudit.source.syntax import (
+    Places,
+    branches_of_test,
+    dotted,
+    identifiers,
+    last_name,
+    name_pattern,
+    source_text,
+    walk,
+)
+
+from .snippets import programs
 
 
 def parsed(text: str) -> ast.expr:
     return ast.parse(text, mode="eval").body
+
+
+@given(programs)
+def test_walk_gives_what_the_standard_library_gives_but_contexts(text: str) -> None:
+    tree = ast.parse(text)
+    assert list(walk(tree)) == [node for node in ast.walk(tree) if not isinstance(node, ast.expr_context)]
 
 
 @pytest.mark.parametrize(
@@ -76,7 +94,7 @@ def test_identifiers_are_names_attributes_keywords_strings_and_functions() -> No
 def test_columns_count_characters(text: str, column: int, end_column: int) -> None:
     statement = ast.parse(text).body[0]
     (call,) = [node for node in ast.walk(statement) if isinstance(node, ast.Call)]
-    place = Places(text.split("\n")).of(call, statement)
+    place = Places(text).of(call, statement)
     assert (place.column, place.end_column) == (column, end_column)
     assert text[column - 1 : end_column - 1] == ast.get_source_segment(text, call)
 
@@ -84,7 +102,7 @@ def test_columns_count_characters(text: str, column: int, end_column: int) -> No
 def test_statement_of_a_place_is_all_of_a_simple_one_and_the_header_of_a_compound_one() -> None:
     text = "x = f(\n    a,\n    g(),\n)\nfor p in h(\n    b\n):\n    pass\n"
     simple, compound = ast.parse(text).body
-    places = Places(text.split("\n"))
+    places = Places(text)
     inner = [node for node in ast.walk(simple) if isinstance(node, ast.Call)][1]
     assert isinstance(compound, ast.For)
     place, header = places.of(inner, simple), places.of(compound.iter, compound)
