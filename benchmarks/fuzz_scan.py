@@ -59,7 +59,7 @@ import bufaudit  # noqa: E402
 from bufaudit import catalogue  # noqa: E402
 from bufaudit.codec import from_json, to_json  # noqa: E402
 from bufaudit.report import INVENTORY_FORMATS, SCAN_FORMATS, render_inventory, render_scan  # noqa: E402
-from bufaudit.source.extract import WORDS, extract  # noqa: E402
+from bufaudit.source.extract import GATES, extract  # noqa: E402
 from bufaudit.source.facts import FileFacts  # noqa: E402
 from bufaudit.source.text import Unreadable, decode  # noqa: E402
 
@@ -298,7 +298,7 @@ def real_texts(package: str) -> list[str]:
         if path.stat().st_size > _LARGEST_FILE:
             continue
         text = path.read_text("utf-8", "replace")
-        if any(word in text for word in WORDS):
+        if any(True for gate in GATES for _ in gate.offsets(text)):
             texts.append(text)
     return texts[:: max(len(texts) // _FILES, 1)]
 

@@ -66,6 +66,8 @@ def giants(share: float = 1.0) -> dict[str, str]:
             + "    " * 22
             + "module.x.zero_()\n"
         ),
+        "tables": lines(INIT, "self.register_buffer('x@', x.cos() ** 2, persistent=False)", much(5_000)),
+        "names of buffers": lines(INIT, "self.register_buffer('x@(.*', x.cos() ** 2, False)", 20),
         "casts": lines(METHOD, "model@.half(); x@ = A().to(torch.bfloat16)", much(10_000)),
         "dropped modules": lines(METHOD, "model.to_empty(device=x); model.load_state_dict(x)", much(5_000)),
         "modules that sleep": lines(METHOD, "self.engine.sleep(); self.engine.wake_up(); model@.f(x)", much(5_000)),

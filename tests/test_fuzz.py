@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 import fuzz_scan
 import mutations
 import pytest
-from fuzz_scan import BrokenLawError, Seen, TooSlowError, Trouble
+from fuzz_scan import BrokenLawError, CannotRunError, Seen, TooSlowError, Trouble
 from giants import giants
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -17,7 +17,10 @@ from mutations import BYTE_STEPS, TEXT_STEPS, Recipe, made, parsed, random_recip
 
 from bufaudit.source.extract import extract
 
-SOURCES = fuzz_scan.sources()
+try:
+    SOURCES = fuzz_scan.sources()
+except CannotRunError as error:
+    pytest.skip(str(error), allow_module_level=True)
 SMALL = giants(0.1)
 
 seeds = st.integers(0, 2**16)

@@ -141,7 +141,7 @@ class TestComplaints:
             ("ignore[BUF101, BUF201]", "this ignore comment silences nothing: BUF101, BUF201 are not found here"),
             ("ignore", "this ignore comment silences nothing"),
             ("ignore[BUF1O1]", "this ignore comment names no rule: BUF1O1; did you mean BUF101?"),
-            ("ignore[E501]", "this ignore comment names no rule: E501"),
+            ("ignore[W191]", "this ignore comment names no rule: W191"),
             ("ignore[]", "this ignore comment is not understood: the brackets name no rule"),
             ("ignore[BUF101", "this ignore comment is not understood: the bracket is never closed"),
             ("ignore BUF101", "this ignore comment is not understood: write the codes in brackets: ignore[BUF101]"),

@@ -178,3 +178,13 @@ def test_class_that_only_manages_memory_may_have_careful_callers(tmp_path: Path)
     """
     assert [found.confidence for found in findings(tmp_path, text.format(name="GPUWorker"))] == ["high"]
     assert [found.confidence for found in findings(tmp_path, text.format(name="Backend"))] == ["medium"]
+
+
+def test_module_that_is_a_part_of_a_call_is_no_pattern(tmp_path: Path) -> None:
+    text = """
+        def load(path, state):
+            build(path.name).body.to_empty(device="cpu")
+            model.load_state_dict(state)
+            return path
+    """
+    assert [finding.code for finding in findings(tmp_path, text)] == ["BUF403"]

@@ -124,5 +124,5 @@ def test_places_of_a_long_line_count_characters() -> None:
     line = "é; " * 600 + "x.y"
     statement = ast.parse(line).body[-1]
     assert isinstance(statement, ast.Expr)
-    place = Places([line]).of(statement.value, statement)
+    place = Places(line).of(statement.value, statement)
     assert line[place.column - 1 : place.end_column - 1] == "x.y"
