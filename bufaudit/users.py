@@ -13,7 +13,7 @@ from bufaudit import torch_state
 from bufaudit.source.syntax import last_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from bufaudit.project import FoundClass, Project
 
@@ -26,18 +26,27 @@ _MOST_MODELS = 8
 #: A package with so many `load_weights` methods is an engine that fills its models itself.
 _ENGINE_FILES = 8
 
+#: Words that tell of models which transformers' loader is to load, of this package or of its users.
+_LOADED_BY_TRANSFORMERS = ("from_pretrained", "save_pretrained", "register_for_auto_class", "AutoModel")
+
 
 @dataclass(frozen=True, slots=True)
 class Users:
     """The models of transformers' kind that a class is, or is built by.
 
-    What `loads_itself`, a model or a user of one, has a loader of its own instead of transformers'. `makes` tells of
+    What `loads_itself`, a model or a user of one, has a loader of its own instead of transformers', or is built by its
+    constructor and filled by the package. `makes` tells of
     each definition that uses the class, by file and name, the definition through which it does.
     """
 
     models: tuple[FoundClass, ...]
     loads_itself: bool
     makes: Mapping[tuple[str, str], tuple[str, str]]
+
+    @property
+    def by_transformers(self) -> bool:
+        """Whether the class is loaded by transformers, for all that the package tells."""
+        return bool(self.models) and not self.loads_itself
 
     def way_down(self, start: tuple[str, str]) -> tuple[tuple[str, str], ...]:
         """The definitions from a user of the class down to the class."""
@@ -86,9 +95,10 @@ def users_of(project: Project, found: FoundClass, *, abroad: bool = True) -> Use
     Where `abroad` is not asked for, only those of the same file are looked at.
     """
     models: dict[tuple[str, str], FoundClass] = {}
+    above: dict[tuple[str, str], FoundClass] = {}
     loads_itself = False
     if is_pretrained(project, found):
-        models[found.key] = found
+        models[found.key] = above[found.key] = found
         loads_itself = _loads_itself(project, found)
     start = _Symbol(found.path, found.fact.name)
     #: The users that are still to be asked for, and whether there is a model below them.
@@ -105,6 +115,8 @@ def users_of(project: Project, found: FoundClass, *, abroad: bool = True) -> Use
             owner = project.find_class(user.path, user.name)
             if owner is not None and owner.path == user.path:
                 pretrained = is_pretrained(project, owner)
+                if pretrained:
+                    above[owner.key] = owner
                 if pretrained and not covered:
                     models[owner.key] = owner
                 loads_itself = loads_itself or (
@@ -114,16 +126,32 @@ def users_of(project: Project, found: FoundClass, *, abroad: bool = True) -> Use
             else:
                 pending.append((user, covered))
     if models and abroad and not loads_itself:
-        loads_itself = len(project.files_with("def load_weights", found.path)) >= _ENGINE_FILES or _fills_by_state_dict(
-            project, found.path
+        engine = len(project.files_with("def load_weights", found.path)) >= _ENGINE_FILES
+        loads_itself = (
+            engine or _fills_by_state_dict(project, found.path) or _are_filled(project, tuple(above.values()))
         )
     return Users(tuple(models.values())[:_MOST_MODELS], loads_itself, makes)
 
 
+def needs_old_transformers(project: Project, path: str, model: FoundClass) -> bool:
+    """Whether a file or a model's needs what transformers lost before its loads went through the meta device."""
+    for each in dict.fromkeys((path, model.path)):
+        if project.mentions(each).needs_old_transformers:
+            return True
+        facts = project.facts(each)
+        for binding in facts.imports if facts else ():
+            if binding.target.startswith("transformers.") and (
+                last_name(binding.target) in torch_state.GONE_IN_TRANSFORMERS_5
+                or binding.target.startswith(torch_state.MODULES_GONE_IN_TRANSFORMERS_5)
+            ):
+                return True
+    return False
+
+
 def _fills_by_state_dict(project: Project, path: str) -> bool:
-    """Whether a package loads state dicts itself and never speaks of `from_pretrained`."""
+    """Whether a package loads state dicts itself and never speaks of transformers' ways to load and save."""
     loads = project.files_with(".load_state_dict(", path)
-    return bool(loads) and not project.files_with("from_pretrained", path)
+    return bool(loads) and not any(project.files_with(word, path) for word in _LOADED_BY_TRANSFORMERS)
 
 
 def _is_module(project: Project, found: FoundClass) -> bool:
@@ -141,6 +169,42 @@ def _loads_itself(project: Project, found: FoundClass) -> bool:
         for path in dict.fromkeys(path for path, _ in names)
         for mention in project.mentions(path).definitions
     )
+
+
+def _are_filled(project: Project, models: Sequence[FoundClass]) -> bool:
+    """Whether the package builds one of some models itself and fills it, and leaves none of them to transformers."""
+    filled = False
+    for model in models:
+        for path, names in _files_that_know(project, _Symbol(*model.key)):
+            if not names.isdisjoint(project.mentions(path).loaded):
+                return False
+            filled = filled or _is_filled_in(project, path, names)
+    return filled
+
+
+def _is_filled_in(project: Project, path: str, names: frozenset[str]) -> bool:
+    """Whether a file builds a model that it knows under some names by the plain constructor, to be filled."""
+    mentions = project.mentions(path)
+    if mentions.saves:
+        return False
+    for mention in mentions.definitions:
+        owner = project.find_class(path, mention.name)
+        if owner is not None and is_pretrained(project, owner):
+            continue
+        if mentions.fills and not names.isdisjoint(mention.used):
+            return True
+        for attribute, name in mention.settings:
+            if name in names and project.files_with("load_state_dict", path):
+                return not project.files_with(f"{attribute}.from_pretrained", path)
+    return False
+
+
+def _files_that_know(project: Project, symbol: _Symbol) -> Iterator[tuple[str, frozenset[str]]]:
+    """The files that have a symbol, and the names under which they know it."""
+    yield symbol.path, frozenset({symbol.name})
+    for path in project.files_with(symbol.name, symbol.path)[:_MOST_FILES]:
+        if path != symbol.path and (names := _names_in(project, path, symbol)):
+            yield path, names
 
 
 def _users(project: Project, symbol: _Symbol, *, abroad: bool) -> Iterator[_Symbol]:

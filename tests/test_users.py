@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
 from projects import project_of
 
 from bufaudit.users import users_of
@@ -65,3 +66,40 @@ def test_loader_of_a_model_around_the_model(tmp_path: Path) -> None:
 def test_tests_of_a_package_are_not_its_users(tmp_path: Path) -> None:
     files = {"p/__init__.py": "", "p/layers.py": LAYERS, "p/tests/model.py": MODEL.replace(".layers", "..layers")}
     assert models(tmp_path, files) == ([], False)
+
+
+FILLS = """
+    from .model import Net
+    def load(state):
+        net = Net()
+        net.load_state_dict(state)
+"""
+SETS = """
+    from .model import Net
+    class Kind:
+        net_class = Net
+"""
+LOADS = """
+    def load(kind, state):
+        kind.net_class().load_state_dict(state)
+"""
+
+
+@pytest.mark.parametrize(
+    ("files", "filled"),
+    [
+        ({"fill": FILLS}, True),
+        ({"fill": FILLS.replace("load_state_dict", "describe")}, False),
+        ({"fill": FILLS + "        net.save_pretrained('net')"}, False),
+        ({"fill": FILLS, "use": "from .model import Net\nnet = Net.from_pretrained('net')"}, False),
+        ({"fill": FILLS, "use": "from .model import Net\nAutoModel.register(Config, Net)"}, False),
+        ({"kind": SETS}, False),
+        ({"kind": SETS, "load": LOADS}, True),
+        ({"kind": SETS, "load": LOADS + "        kind.net_class.from_pretrained(state)"}, False),
+    ],
+)
+def test_model_that_its_package_builds_and_fills(files: dict[str, str], filled: bool, tmp_path: Path) -> None:
+    """Such a model never meets the meta device, whatever it inherits, unless somebody leaves it to transformers."""
+    package = {"p/__init__.py": "", "p/layers.py": LAYERS, "p/model.py": MODEL}
+    package |= {f"p/{name}.py": text for name, text in files.items()}
+    assert models(tmp_path, package) == (["Net"], filled)

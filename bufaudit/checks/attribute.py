@@ -52,7 +52,8 @@ def _judged(subject: Subject, fact: TensorAttribute) -> tuple[Confidence, str] |
             "is a tensor that the constructor is given, kept as a plain attribute: "
             "`.to()` and the state dict pass it by, and `forward` combines it with its inputs"
         )
-    return "medium", (
+    # What may come from outside is moved by who brings it, and the code that has a number for it is told by its use.
+    return "low" if fact.optional else "medium", (
         "is a plain tensor, not a buffer: `.to()` and `.cuda()` leave it where it was made, "
         "and `forward` combines it with its inputs"
     )

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 from bufaudit.checks.context import Note, Problem
 from bufaudit.project import is_constant, same_name
-from bufaudit.source.facts import RegistrationFact
 from bufaudit.source.syntax import last_name
-from bufaudit.users import users_of
+from bufaudit.users import needs_old_transformers, users_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     from bufaudit.checks.context import Subject
     from bufaudit.project import FoundClass
     from bufaudit.results import Confidence
-    from bufaudit.source.facts import FillFact, MetaEffect, Phase
+    from bufaudit.source.facts import FillFact, MetaEffect, Phase, RegistrationFact
 
 #: Base classes that make no module of what inherits from them.
 _NO_MODULE = frozenset({"object", "ABC", "Generic", "Protocol"})
@@ -87,7 +86,7 @@ def _first_late(subject: Subject, found: FoundClass, name: str) -> RegistrationF
         return None
     late = [each for each in own if each.name == name and each.made_from != _NONE and each.persistent is True]
     every: list[RegistrationFact | FillFact] = [*late, *fills]
-    return min(every, key=lambda each: (each.when == "later", each.place.line), default=None)
+    return min(every, key=lambda each: (each.when == "later", each.each_time, each.place.line), default=None)
 
 
 def _leaves_it_to_torch(subject: Subject, found: FoundClass) -> bool:
@@ -100,7 +99,7 @@ def _leaves_it_to_torch(subject: Subject, found: FoundClass) -> bool:
 
 def _late_problem(subject: Subject, fact: RegistrationFact, late: RegistrationFact | FillFact) -> Problem:
     confidence = _CONFIDENCES.get(late.when, "low")
-    if late.when == "forward" and (is_constant(late.made_from) or _is_drawn_anew(late)):
+    if late.when == "forward" and (late.each_time or is_constant(late.made_from)):
         confidence = "low"
     symbol = f"{fact.class_name}.{fact.method}"
     if fact.made_from == _NONE:
@@ -113,28 +112,28 @@ def _late_problem(subject: Subject, fact: RegistrationFact, late: RegistrationFa
     return Problem("BUF503", confidence, fact.place, text + _UNEXPECTED, symbol)
 
 
-def _is_drawn_anew(late: RegistrationFact | FillFact) -> bool:
-    """Whether each call of `forward` registers the buffer again, so that nobody misses the last one."""
-    return isinstance(late, RegistrationFact) and late.condition == f"{late.method}() is called"
-
-
 # BUF504
 
 
 def _meta_unsafe(subject: Subject, fact: RegistrationFact) -> Problem:
     worst = min(fact.hazards, key=lambda hazard: list(_CONSEQUENCES).index(hazard.effect))
-    built_so = worst.effect != "escapes" and _is_loaded_by_transformers(subject, fact)
     text = f"`{fact.name}` is made from `{worst.text}`, {_CONSEQUENCES[worst.effect]}"
-    return Problem("BUF504", "medium" if built_so else "low", fact.place, text, f"{fact.class_name}.{fact.method}")
+    confidence: Confidence = "medium" if _is_built_so(subject, fact, worst.effect) else "low"
+    return Problem("BUF504", confidence, fact.place, text, f"{fact.class_name}.{fact.method}")
 
 
-def _is_loaded_by_transformers(subject: Subject, fact: RegistrationFact) -> bool:
-    """Whether a class is part of a model that transformers' `from_pretrained` builds, rather than code of its own."""
-    found = subject.project.find_class(subject.path, fact.class_name or "")
-    if found is None:
+def _is_built_so(subject: Subject, fact: RegistrationFact, effect: MetaEffect) -> bool:
+    """Whether a class is likely to be built in the way that its value does not suit."""
+    # Only training shards parameters, and only a package that speaks of DeepSpeed is known to train so.
+    if effect == "escapes" or (effect == "sizes" and not subject.project.files_with("deepspeed", subject.path)):
         return False
-    users = users_of(subject.project, found, abroad=False)
+    owner = subject.project.find_class(subject.path, fact.class_name or "")
+    if owner is None:
+        return False
+    users = users_of(subject.project, owner, abroad=False)
     # Models of transformers itself have no other loader, which no look at other files could tell better.
     if not users.models or not subject.project.module_name(subject.path).startswith("transformers."):
-        users = users_of(subject.project, found)
-    return bool(users.models) and not users.loads_itself
+        users = users_of(subject.project, owner)
+    return users.by_transformers and not any(
+        needs_old_transformers(subject.project, subject.path, model) for model in users.models
+    )

@@ -12,7 +12,7 @@ from bufaudit.project import same_name
 from bufaudit.restoring import Restorers, built_by, methods_of, rebuilt_in_use, writer_among
 from bufaudit.source import vocabulary
 from bufaudit.source.syntax import last_name
-from bufaudit.users import is_source_of_generated, users_of
+from bufaudit.users import is_source_of_generated, needs_old_transformers, users_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -129,28 +129,13 @@ def _confidence(
 ) -> Confidence:
     restored = {restore.place.line for restore in subject.facts.restores}
     elsewhere = any(same_name(touch.name, fact.name) and touch.line not in restored for touch in subject.facts.touches)
-    if fact.persistent is not False or elsewhere or _needs_old_transformers(subject, model):
+    if fact.persistent is not False or elsewhere or needs_old_transformers(subject.project, subject.path, model):
         return "low"
     resets = [name for name in methods if name.startswith(vocabulary.INITIALISERS) and name not in built_by(methods)]
     if writer_among(methods, resets, fact.name):
         return "low" if _FEW_ZEROS.search(fact.made_from) else "medium"
     unsure = answer.answer == "unknown" or mixed or not _is_read(subject, fact)
     return "medium" if unsure else "high"
-
-
-def _needs_old_transformers(subject: Subject, model: FoundClass) -> bool:
-    """Whether the code imports what transformers no longer has since its loads go through the meta device."""
-    for path in dict.fromkeys((subject.path, model.path)):
-        if subject.project.mentions(path).needs_old_transformers:
-            return True
-        facts = subject.project.facts(path)
-        for binding in facts.imports if facts else ():
-            if binding.target.startswith("transformers.") and (
-                last_name(binding.target) in torch_state.GONE_IN_TRANSFORMERS_5
-                or binding.target.startswith(torch_state.MODULES_GONE_IN_TRANSFORMERS_5)
-            ):
-                return True
-    return False
 
 
 def _text(fact: RegistrationFact, model: FoundClass, answer: Restored) -> str:

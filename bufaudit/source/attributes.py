@@ -16,8 +16,8 @@ from bufaudit.source import vocabulary
 from bufaudit.source.blocks import Gate
 from bufaudit.source.facts import TensorAttribute
 from bufaudit.source.phases import CONSTRUCTORS, calls_on_self, reached_from
-from bufaudit.source.syntax import Definition, constant_string, dotted, identifiers, last_name, walk, whole_text
-from bufaudit.source.uses import Uses, keeps_dimension, own_attribute
+from bufaudit.source.syntax import Definition, constant_string, dotted, identifiers, walk, whole_text
+from bufaudit.source.uses import Uses, is_none, keeps_dimension, own_attribute
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -46,6 +46,25 @@ _MAKER = lazy_pattern(
 _ATTRIBUTE = lazy_pattern(r"[ \t]+self\.\w+[ \t]*(?::[^=\n]+)?=(?!.*(?:Parameter|Buffer)\()")
 _GIVEN = lazy_pattern(r"def __init__\([^)]*\bTensor\b")
 
+#: Functions that keep nothing that they are given.
+_KEEPS_NOTHING = frozenset(
+    {
+        "len",
+        "zip",
+        "enumerate",
+        "list",
+        "tuple",
+        "sum",
+        "range",
+        "map",
+        "iter",
+        "reversed",
+        "sorted",
+        "isinstance",
+        "print",
+    }
+)
+
 _ENTRIES = frozenset({"forward", "__call__", "transform"})
 #: A class with one of these methods sees to its tensors itself: when it is moved, and when it is saved.
 _MOVES_ITSELF = frozenset({"_apply", "to", "cuda"})
@@ -73,6 +92,7 @@ class _Tensor:
     listed: bool = False
     placed: bool = False
     scalar: bool = False
+    optional: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,12 +121,15 @@ def attributes_of_class(node: ast.ClassDef, qualified_name: str, places: Places)
         for method in methods:
             if method.name in running or method.name not in built:
                 uses.read(method, counts=method.name in running)
-        if uses.use is not None and not uses.rewritten and not (_is_registered(node, name) or _is_shared(node, name)):
+        if uses.use is None or uses.rewritten or _is_registered(node, name):
+            continue
+        if not _is_handed_on(name, methods, built, listed=found.tensor.listed):
             yield TensorAttribute(
                 class_name=qualified_name,
                 method=found.method,
                 name=name,
                 made=found.tensor.made,
+                optional=found.tensor.optional,
                 placed=found.tensor.placed,
                 moved=uses.moved or not names.isdisjoint(_MOVES_ITSELF),
                 saved=not names.isdisjoint(_SAVES_ITSELF),
@@ -116,11 +139,30 @@ def attributes_of_class(node: ast.ClassDef, qualified_name: str, places: Places)
             )
 
 
-def _is_shared(node: ast.ClassDef, name: str) -> bool:
-    """Whether a class gives an attribute to an object that it makes, which may then write it."""
-    makers = (call for call in walk(node) if isinstance(call, ast.Call) and last_name(dotted(call.func))[:1].isupper())
-    given = (value for call in makers for value in (*call.args, *(keyword.value for keyword in call.keywords)))
-    return any(own_attribute(value) == name for value in given)
+def _is_handed_on(name: str, methods: Iterable[Definition], built: frozenset[str], *, listed: bool) -> bool:
+    """Whether another object is built with an attribute, or a function is given a list that it may store into."""
+    for method in methods:
+        local = _locals_for(name, method) if method.name in built else set()
+        for call in (node for node in walk(method) if isinstance(node, ast.Call)):
+            owner, _, called = dotted(call.func).rpartition(".")
+            builds = called[:1].isupper() and owner not in _TORCH and method.name in built
+            keeps = listed and method.name not in built and owner not in _TORCH and called not in _KEEPS_NOTHING
+            if (builds or keeps) and any(
+                own_attribute(given) == name or (isinstance(given, ast.Name) and given.id in local)
+                for given in (*call.args, *(keyword.value for keyword in call.keywords))
+            ):
+                return True
+    return False
+
+
+def _locals_for(name: str, method: Definition) -> set[str]:
+    """The local variables that an attribute is assigned from."""
+    return {
+        value.id
+        for statement in walk(method)
+        for target, value in _assignments(statement)
+        if own_attribute(target) == name and isinstance(value, ast.Name)
+    }
 
 
 def _is_registered(node: ast.ClassDef, name: str) -> bool:
@@ -144,6 +186,7 @@ def _kept(methods: Sequence[Definition], built: frozenset[str]) -> dict[str, _Ke
     """The tensors that are made while an object is built, each with the statement that first keeps it."""
     kept: dict[str, _Kept] = {}
     disputed: set[str] = set()
+    optional: set[str] = set()
     for method in methods:
         if method.name not in built:
             continue
@@ -152,6 +195,7 @@ def _kept(methods: Sequence[Definition], built: frozenset[str]) -> dict[str, _Ke
             for target, value in _assignments(statement):
                 name = own_attribute(target)
                 if name is None or maker.tells_nothing(value):
+                    optional |= {name} if name and not is_none(value) else set()
                     continue
                 tensor = maker.tensor(value) if value is not None else None
                 if tensor is None:
@@ -160,7 +204,11 @@ def _kept(methods: Sequence[Definition], built: frozenset[str]) -> dict[str, _Ke
                     kept[name] = _Kept(tensor, method.name, statement, target)
                 else:
                     kept[name] = replace(kept[name], tensor=_agreeing(kept[name].tensor, tensor))
-    return {name: found for name, found in kept.items() if name not in disputed and not found.tensor.scalar}
+    return {
+        name: replace(found, tensor=replace(found.tensor, optional=found.tensor.optional or name in optional))
+        for name, found in kept.items()
+        if name not in disputed and not found.tensor.scalar
+    }
 
 
 def _agreeing(one: _Tensor, other: _Tensor) -> _Tensor:
@@ -170,6 +218,7 @@ def _agreeing(one: _Tensor, other: _Tensor) -> _Tensor:
         placed=one.placed or other.placed,
         scalar=one.scalar and other.scalar,
         listed=one.listed or other.listed,
+        optional=one.optional or other.optional,
     )
 
 
@@ -235,8 +284,9 @@ class _Maker:
                 return replace(tensor, scalar=not keeps_dimension(index)) if tensor else None
             case ast.IfExp(body=body, orelse=orelse):
                 chosen = [branch for branch in (body, orelse) if not self.tells_nothing(branch)]
-                made = [self.tensor(branch, depth) for branch in chosen]
-                return self._all(made)
+                tensor = self._all([self.tensor(branch, depth) for branch in chosen])
+                others = [branch for branch in (body, orelse) if branch not in chosen and not is_none(branch)]
+                return replace(tensor, optional=True) if tensor and others else tensor
             case ast.Name(id=name) if name in self._locals:
                 values = self._locals[name]
                 return self._all([self.tensor(value, depth - 1) if value else None for value in values])
@@ -303,6 +353,7 @@ class _Maker:
             "random" if "random" in made else "argument" if "argument" in made else "table",
             listed=any(tensor.listed for tensor in found),
             placed=any(tensor.placed for tensor in found),
+            optional=any(tensor.optional for tensor in found),
             scalar=all(tensor.scalar for tensor in found),
         )
 

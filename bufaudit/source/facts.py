@@ -137,7 +137,8 @@ class RegistrationFact:
 
     `receiver` is the expression whose module gets the buffer; `class_name` the class around the statement. `made_from`
     is `value`, or where that is a local variable, what the variable was last assigned. `method` is the function around
-    it, `when` tells when that runs, and `hazards` what of the value's making does not suit the meta device.
+    it, `when` tells when that runs, `each_time` whether the value is made anew in each `forward`, and `hazards` what
+    of the value's making does not suit the meta device.
     """
 
     class_name: str | None
@@ -151,6 +152,7 @@ class RegistrationFact:
     condition: str | None
     method: str
     when: Phase
+    each_time: bool
     hazards: tuple[MetaHazard, ...]
 
 
@@ -163,6 +165,7 @@ class FillFact:
     made_from: str
     method: str
     when: Phase
+    each_time: bool
     place: Place
 
 
@@ -239,13 +242,15 @@ class TensorAttribute:
     """A tensor that a constructor keeps as a plain attribute of self, and that `forward` uses.
 
     A tensor that is `placed` was made on a device of the author's choice; one that is `moved` is taken to another
-    device, or asked for its own, somewhere in the class. `saved` tells that the class has a say in what is saved of it.
+    device, or asked for its own, somewhere in the class. One that is `optional` may be a number instead, or what the
+    constructor is given. `saved` tells that the class has a say in what is saved of it.
     """
 
     class_name: str
     method: str
     name: str
     made: TensorMade
+    optional: bool
     placed: bool
     moved: bool
     saved: bool

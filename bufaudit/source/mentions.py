@@ -6,9 +6,13 @@ As with `parts`, few questions need it, so it is no fact, and nothing of it is k
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from bufaudit.patterns import lazy_pattern
 from bufaudit.source.blocks import blocks, code_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _DEFINITION = lazy_pattern(r"(?:async[ \t]+)?(?P<kind>def|class)[ \t]+(?P<name>\w+)[ \t]*(?P<bases>\([^():]*\))?")
 _TABLE = lazy_pattern(r"(?P<name>[A-Za-z_]\w*)[ \t]*(?::[^=\n]*)?=[ \t]*[^=\s]")
@@ -22,7 +26,13 @@ _WORD = lazy_pattern(r"[A-Za-z_]\w*")
 _LOADER = lazy_pattern(r"\bdef (?:load_weights|_?from_pretrained)\(")
 _BASE_LOADER = lazy_pattern(r"\bsuper\([^()]*\)\.(?:load_weights|_?from_pretrained)\(")
 #: A setting that names a class, in the body of a class: nothing is made of it there.
-_SETTING = lazy_pattern(r"(?<=\n)    \w+[ \t]*(?::[^=\n]*)?=[^\n]*")
+_SETTING = lazy_pattern(r"(?<=\n)    (?P<name>\w+)[ \t]*(?::[^=\n]*)?=(?P<value>[^\n]*)")
+#: A class that transformers is asked to load, or is told of.
+_LOADED = lazy_pattern(
+    r"\b(?P<class>\w+)\.(?:from_pretrained|register_for_auto_class)\(|\.register\(\s*\w+\s*,\s*(?:\w+\s*=\s*)?(?P<told>\w+)"
+)
+_FILLS = lazy_pattern(r"\bload_(?:state_dict|weights|model)\(")
+_SAVES = lazy_pattern(r"\.(?:save_pretrained|push_to_hub)\(")
 #: What transformers' models no longer have since release 5.
 _GONE_METHOD = lazy_pattern(
     r"\bself\.(?P<name>get_head_mask|get_extended_attention_mask|invert_attention_mask)\(|"
@@ -37,20 +47,29 @@ _ROTARY_METHOD = lazy_pattern(r"\bcompute_\w*rope_parameters\b")
 class Mention:
     """A top-level definition, or an assignment, and the names that it makes something of.
 
-    A class that `loads_itself` does not leave its weights to a base class.
+    A class that `loads_itself` does not leave its weights to a base class. Its `settings` are pairs of an attribute of
+    the class and a capitalised name that it stands for.
     """
 
     name: str
     used: frozenset[str]
     loads_itself: bool = False
+    settings: frozenset[tuple[str, str]] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class Mentions:
-    """The definitions of a file, and whether its code needs a transformers before release 5."""
+    """The definitions of a file, and whether its code needs a transformers before release 5.
+
+    The classes in `loaded` are left to transformers' loader. A file that `fills` models loads weights into them; one
+    that `saves` them makes checkpoints for that loader.
+    """
 
     definitions: tuple[Mention, ...] = ()
     needs_old_transformers: bool = False
+    loaded: frozenset[str] = frozenset()
+    fills: bool = False
+    saves: bool = False
 
 
 def mentions_of(text: str) -> Mentions:
@@ -67,13 +86,23 @@ def mentions_of(text: str) -> Mentions:
             continue
         is_class = header["kind"] == "class"
         body = code[header.end() : block.end]
+        settings = frozenset(_settings(body) if is_class else ())
         body = _SETTING.sub("", body) if is_class else body
         used = {match["called"] or match["given"] for match in _USED.finditer(body)}
         used |= set(_WORD.findall(header["bases"] or "")) if is_class else set()
         loads_itself = is_class and _LOADER.search(body) is not None and _BASE_LOADER.search(body) is None
-        found.append(Mention(header["name"], frozenset(used), loads_itself))
+        found.append(Mention(header["name"], frozenset(used), loads_itself, settings))
     found += _tables(code, position, len(code))
-    return Mentions(tuple(found), _needs_old_transformers(code))
+    loaded = frozenset(match["class"] or match["told"] for match in _LOADED.finditer(code))
+    fills, saves = _FILLS.search(code) is not None, _SAVES.search(code) is not None
+    return Mentions(tuple(found), _needs_old_transformers(code), loaded, fills, saves)
+
+
+def _settings(body: str) -> Iterator[tuple[str, str]]:
+    for setting in _SETTING.finditer(body):
+        for word in _WORD.findall(setting["value"]):
+            if word[0].isupper():
+                yield setting["name"], word
 
 
 def _needs_old_transformers(code: str) -> bool:

@@ -10,7 +10,7 @@ from bufaudit.source.syntax import walk
 
 if TYPE_CHECKING:
     import re
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from bufaudit.source.facts import Phase
     from bufaudit.source.syntax import Definition
@@ -37,18 +37,48 @@ def phases(calls: Calls) -> dict[str, Phase]:
     return {name: found.get(name, "later") for name in calls}
 
 
+def each_time(methods: Sequence[Definition]) -> frozenset[ast.stmt]:
+    """The statements that run in each use of an object in `forward`, whatever there was before."""
+    by_name = {method.name: method for method in methods}
+    pattern = dict(_STARTS)["forward"]
+    pending = [name for name in by_name if pattern.fullmatch(name)]
+    reached = set(pending)
+    found: set[ast.stmt] = set()
+    while pending:
+        for statement in _always(by_name[pending.pop()].body):
+            found.add(statement)
+            for name in _called_on_self(statement):
+                if name in by_name and name not in reached:
+                    reached.add(name)
+                    pending.append(name)
+    return frozenset(found)
+
+
+def _always(body: Sequence[ast.stmt]) -> Iterator[ast.stmt]:
+    """The simple statements of a block that no condition stands before."""
+    for statement in body:
+        match statement:
+            case ast.With():
+                yield from _always(statement.body)
+            case ast.Expr() | ast.Assign() | ast.AnnAssign() | ast.AugAssign() | ast.Return():
+                yield statement
+            case ast.If() if any(isinstance(node, ast.Return) for node in walk(statement)):
+                return
+
+
 def calls_on_self(methods: Sequence[Definition]) -> Calls:
     """By the name of each method of a class: the names that it calls on self."""
+    return {method.name: _called_on_self(method) for method in methods}
+
+
+def _called_on_self(node: ast.AST) -> set[str]:
     return {
-        method.name: {
-            node.func.attr
-            for node in walk(method)
-            if isinstance(node, ast.Call)
-            and isinstance(node.func, ast.Attribute)
-            and isinstance(node.func.value, ast.Name)
-            and node.func.value.id == "self"
-        }
-        for method in methods
+        each.func.attr
+        for each in walk(node)
+        if isinstance(each, ast.Call)
+        and isinstance(each.func, ast.Attribute)
+        and isinstance(each.func.value, ast.Name)
+        and each.func.value.id == "self"
     }
 
 

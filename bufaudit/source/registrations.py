@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from bufaudit.source.blocks import Gate, any_word
 from bufaudit.source.facts import FillFact, RegistrationFact
 from bufaudit.source.hazards import hazards_of
-from bufaudit.source.phases import CONSTRUCTORS, calls_on_self, phases, reached_from
+from bufaudit.source.phases import CONSTRUCTORS, calls_on_self, each_time, phases, reached_from
 from bufaudit.source.syntax import Definition, constant_string, dotted, last_name, name_pattern, source_text, walk
 
 if TYPE_CHECKING:
@@ -71,8 +72,10 @@ class RegistrationReader:
         built = reached_from(CONSTRUCTORS, calls)
         when = phases(calls)
         callers = _Callers(methods)
+        always = {statement.lineno for statement in each_time(methods)}
         for method, fact in found:
-            fact = replace(fact, when=when[method.name])
+            anew = fact.condition is None and fact.place.line in always and not _speaks_of(fact.value, fact.name)
+            fact = replace(fact, when=when[method.name], each_time=anew)
             if method.name not in built:
                 late = f"{method.name}() is called"
                 fact = replace(fact, condition=f"{late} and {fact.condition}" if fact.condition else late)
@@ -91,12 +94,15 @@ class RegistrationReader:
             return
         methods = [child for child in node.body if isinstance(child, Definition)]
         when = phases(calls_on_self(methods))
+        always = each_time(methods)
         for method in methods:
             for statement in (each for each in walk(method) if isinstance(each, ast.stmt)):
                 value, attributes = _assigned_on_self(statement)
                 for name in sorted(attributes & names):
                     place = self.places.of(statement, statement)
-                    yield FillFact(qualified_name, name, source_text(value), method.name, when[method.name], place)
+                    made_from = source_text(value)
+                    anew = statement in always and not _speaks_of(made_from, name)
+                    yield FillFact(qualified_name, name, made_from, method.name, when[method.name], anew, place)
 
     def _block(self, body: Sequence[ast.stmt], class_name: str | None, context: _Context) -> Iterator[RegistrationFact]:
         for statement in body:
@@ -248,6 +254,7 @@ class RegistrationReader:
                 condition=_all_of(context.conditions),
                 method=context.method,
                 when="construction" if context.method == "__init__" else "later",
+                each_time=False,
                 hazards=() if context.on_cpu else hazards_of(value, context.assigned),
             )
 
@@ -268,6 +275,11 @@ class RegistrationReader:
                     yield (ast.UnaryOp(ast.Not(), test), *condition), call
             case ast.NamedExpr(value=inner):
                 yield from self._buffer_calls(inner, context)
+
+
+def _speaks_of(made_from: str, name: str) -> bool:
+    """Whether a value may be made from what was there under a name."""
+    return re.search(rf"\b{re.escape(name)}\b", made_from) is not None
 
 
 def _all_of(conditions: Sequence[_Condition]) -> str | None:

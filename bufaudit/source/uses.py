@@ -297,14 +297,15 @@ def _tensor_arguments(arguments: ast.arguments) -> Iterator[str]:
     defaults = [*[None] * (len(positional) - len(arguments.defaults)), *arguments.defaults, *arguments.kw_defaults]
     for argument, default in zip((*positional, *arguments.kwonlyargs), defaults, strict=True):
         plain = isinstance(argument.annotation, ast.Name) and argument.annotation.id in _PLAIN_TYPES
-        if not plain and (default is None or _is_none(default)) and argument.arg != "self":
+        if not plain and (default is None or is_none(default)) and argument.arg != "self":
             yield argument.arg
     for rest in (arguments.vararg, arguments.kwarg):
         if rest is not None:
             yield rest.arg
 
 
-def _is_none(node: ast.expr) -> bool:
+def is_none(node: ast.expr | None) -> bool:
+    """Whether an expression is the word None."""
     return isinstance(node, ast.Constant) and node.value is None
 
 

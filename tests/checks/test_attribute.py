@@ -37,3 +37,34 @@ def test_base_class_of_another_file(base: str, found: list[tuple[str, int]], tmp
     findings = bufaudit.scan([tmp_path], select=["BUF502"], cache=False).findings
     assert [(finding.confidence, finding.line) for finding in findings] == found
     assert [finding.related[0].line for finding in findings] == [9] * len(found)
+
+
+@pytest.mark.parametrize(
+    ("init", "confidences"),
+    [
+        ("self.table = torch.ones(n)", ["medium"]),
+        ("self.table = given\n        if given is None:\n            self.table = torch.ones(n)", ["low"]),
+        ("self.table = 1 / n\n        if n > 3:\n            self.table = torch.ones(n)", ["low"]),
+        ("self.table = torch.ones(n) if n else None", ["medium"]),
+        ("self.table = torch.ones(n) if n else given", ["low"]),
+        ("self.table = torch.rand(n)\n        self.part = Part(self.table)", []),
+        ("self.table = torch.rand(n)\n        self.part = Part(table=self.table)", []),
+        ("table = torch.rand(n)\n        self.table = table\n        self.part = Part(table)", []),
+        ("self.table = torch.rand(n)\n        self.size = torch.Size(self.table)", ["high"]),
+    ],
+)
+def test_what_else_an_attribute_may_be_and_who_else_has_it(init: str, confidences: list[str], tmp_path: Path) -> None:
+    """What a caller may bring need not be moved, and what another object is given may be filled or saved by that."""
+    text = f"""
+import torch
+from torch import nn
+class Net(nn.Module):
+    def __init__(self, n, given=None):
+        super().__init__()
+        {init}
+    def forward(self, x):
+        return x * self.table
+"""
+    write(tmp_path, {"a.py": text})
+    findings = bufaudit.scan([tmp_path], select=["BUF502"], min_confidence="low", cache=False).findings
+    assert [finding.confidence for finding in findings] == confidences

@@ -37,19 +37,24 @@ def net(
     base: str = "nn.Module",
     init: str = "pass",
     method: str = "forward",
-    late: str = "self.register_buffer('a', x.mean())",
+    late: str = "if self.n: self.register_buffer('a', x.mean())",
     more: str = "",
 ) -> str:
     return LATE.format(base=base, init=init, method=method, late=late, more=more)
 
 
+DRAWS = "    def draw(self, x):\n        self.register_buffer('a', x.mean())"
+
+
 @pytest.mark.parametrize(
     ("text", "confidence"),
     [
-        (net(), "low"),
-        (net(late="if x is not None: self.register_buffer('a', x.mean())"), "medium"),
-        (net(late="if x is not None: self.a = nn.Buffer(x.mean())"), "medium"),
-        (net(late="if x is not None: self.register_buffer(f'a_{len(x)}', x.mean())"), "medium"),
+        (net(), "medium"),
+        (net(late="if self.n: self.a = nn.Buffer(x.mean())"), "medium"),
+        (net(late="if self.n: self.register_buffer(f'a_{len(x)}', x.mean())"), "medium"),
+        (net(late="self.register_buffer('a', x.mean())"), "low"),
+        (net(late="with torch.no_grad(): self.draw(x)", more=DRAWS), "low"),
+        (net(late="if self.n: self.draw(x)", more=DRAWS), "medium"),
         (net(late="self.register_buffer('a', torch.arange(len(x)))"), "low"),
         (net(method="fit"), "high"),
         (net(method="fit", late="self.register_buffer('a', torch.tensor(x.mean()))"), "high"),
@@ -58,15 +63,18 @@ def net(
     ],
 )
 def test_registered_after_construction(text: str, confidence: str, tmp_path: Path) -> None:
-    assert found(tmp_path, text) == [("BUF503", 7, confidence)]
+    line = 9 if "draw" in text else 7
+    assert found(tmp_path, text) == [("BUF503", line, confidence)]
 
 
 @pytest.mark.parametrize(
     ("late", "confidence"),
     [
-        ("self.a = x.mean()", "medium"),
-        ("self.a, self.b = x.mean(), x.std()", "medium"),
-        ("self.register_buffer('a', x.mean())", "low"),
+        ("if self.a is None: self.a = x.mean()", "medium"),
+        ("if self.a is None: self.a, self.b = x.mean(), x.std()", "medium"),
+        ("if self.a is None: self.register_buffer('a', x.mean())", "medium"),
+        ("self.a = x.mean() if self.a is None else self.a", "medium"),
+        ("self.a = x.mean()", "low"),
         ("self.a = torch.arange(3)", "low"),
     ],
 )
@@ -107,13 +115,13 @@ def test_what_a_base_class_elsewhere_constructs_or_loads_is_known(tmp_path: Path
     text = "from base import Base\n" + net(base="Base")
     constructs = "class Base(nn.Module):\n    def __init__(self):\n        self.register_buffer('a', torch.zeros(1))"
     loads = "class Base(nn.Module):\n    def load_state_dict(self, *args):\n        pass"
-    assert found(tmp_path, text, base="class Base(nn.Module):\n    pass") == [("BUF503", 8, "low")]
+    assert found(tmp_path, text, base="class Base(nn.Module):\n    pass") == [("BUF503", 8, "medium")]
     assert found(tmp_path, text, base=constructs) == []
     assert found(tmp_path, text, base=loads) == []
 
 
 def test_each_buffer_is_reported_once_and_points_at_what_fills_it(tmp_path: Path) -> None:
-    late = "self.a = x\n        self.a = x + 1\n        self.register_buffer('a', x)"
+    late = "if self.a is None: self.a = x\n        self.a = x + 1\n        self.register_buffer('a', x)"
     write(tmp_path, {"a.py": HEAD + net(init=NONE, late=late)})
     result = bufaudit.scan([tmp_path], select=["BUF503"], cache=False)
     assert [[note.line for note in each.related] for each in result.findings] == [[9]]
@@ -127,19 +135,25 @@ class Net({base}):
     def later(self, n):
         self.register_buffer('a', {value})
 """
+IMPORTS = "from transformers import PreTrainedModel"
 
 
 @pytest.mark.parametrize(
-    ("value", "plain", "transformers"),
+    ("value", "plain", "loaded", "trained"),
     [
-        ("torch.Tensor([True])", "low", "medium"),
-        ("torch.tensor(torch.arange(n).tolist())", "low", "medium"),
-        ("torch.LongTensor([1, 2])", "low", "low"),
+        ("torch.Tensor([True])", "low", "low", "medium"),
+        ("torch.tensor(torch.arange(n).tolist())", "low", "medium", "medium"),
+        ("torch.LongTensor([1, 2])", "low", "low", "low"),
     ],
 )
-def test_transformers_builds_on_the_meta_device(value: str, plain: str, transformers: str, tmp_path: Path) -> None:
-    """Only what the constructor makes is made there."""
-    text = META.format(head="", base="nn.Module", value=value)
-    assert found(tmp_path, text) == [("BUF504", 5, plain)]
-    text = META.format(head="from transformers import PreTrainedModel", base="PreTrainedModel", value=value)
-    assert found(tmp_path, text) == [("BUF504", 5, transformers)]
+def test_transformers_builds_on_the_meta_device(
+    value: str, plain: str, loaded: str, trained: str, tmp_path: Path
+) -> None:
+    """Only what the constructor makes is made there, and only with DeepSpeed under zero.Init."""
+    beside = META.format(head=IMPORTS, base="nn.Module", value=value)
+    model = META.format(head=IMPORTS, base="PreTrainedModel", value=value)
+    assert found(tmp_path / "beside", beside) == [("BUF504", 5, plain)]
+    assert found(tmp_path / "model", model) == [("BUF504", 5, loaded)]
+    assert found(tmp_path / "trained", model, train="import deepspeed") == [("BUF504", 5, trained)]
+    filled = "from a import Net\ndef load(state):\n    net = Net(3)\n    net.load_state_dict(state)"
+    assert found(tmp_path / "filled", model, fill=filled) == [("BUF504", 5, "low")]
