@@ -103,7 +103,10 @@ def made(recipe: Recipe, sources: Sources) -> bytes:
     text = sources.piece(recipe.text, recipe.piece)
     for name, seed in recipe.steps:
         if name in TEXT_STEPS:
-            changed = TEXT_STEPS[name](text, Random(seed), sources)
+            try:
+                changed = TEXT_STEPS[name](text, Random(seed), sources)
+            except RecursionError:
+                continue  # too deep for the step, though not for Python's parser
             text = changed if len(changed) <= _LARGEST else text
     data = text.encode("utf-8", "surrogatepass")
     for name, seed in recipe.steps:
