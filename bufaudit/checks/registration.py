@@ -124,16 +124,18 @@ def _meta_unsafe(subject: Subject, fact: RegistrationFact) -> Problem:
 
 def _is_built_so(subject: Subject, fact: RegistrationFact, effect: MetaEffect) -> bool:
     """Whether a class is likely to be built in the way that its value does not suit."""
-    # Only training shards parameters, and only a package that speaks of DeepSpeed is known to train so.
-    if effect == "escapes" or (effect == "sizes" and not subject.project.files_with("deepspeed", subject.path)):
-        return False
     owner = subject.project.find_class(subject.path, fact.class_name or "")
-    if owner is None:
+    if owner is None or effect == "escapes":
         return False
-    users = users_of(subject.project, owner, abroad=False)
     # Models of transformers itself have no other loader, which no look at other files could tell better.
-    if not users.models or not subject.project.module_name(subject.path).startswith("transformers."):
-        users = users_of(subject.project, owner)
+    if subject.project.module_name(subject.path).startswith("transformers."):
+        near = users_of(subject.project, owner, abroad=False)
+        if near.models:
+            return near.by_transformers
+    # Only training shards parameters, and only a package that speaks of DeepSpeed is known to train so.
+    if effect == "sizes" and not subject.project.files_with("deepspeed", subject.path):
+        return False
+    users = users_of(subject.project, owner)
     return users.by_transformers and not any(
         needs_old_transformers(subject.project, subject.path, model) for model in users.models
     )
