@@ -183,6 +183,11 @@ class Project:
             if fact.class_name == found.fact.name and fact.receiver == "self":
                 yield FoundRegistration(found.path, fact)
 
+    def all_registrations(self, found: FoundClass) -> Iterator[FoundRegistration]:
+        """What a class and its base classes register on it, the class's own first."""
+        for member in self.lineage(found):
+            yield from self.registrations(member)
+
     def methods(self, found: FoundClass) -> Iterator[MethodFact]:
         """What is known of a class's own methods."""
         facts = self.facts(found.path)

@@ -13,7 +13,7 @@ from bufaudit.source import vocabulary
 from bufaudit.source.syntax import last_name
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from bufaudit.project import FoundClass, Project
     from bufaudit.source.facts import FileFacts, HandoverFact, MethodFact, RestoreFact
@@ -28,8 +28,6 @@ INITIALISER = "_init_weights"
 _STATISTICS = frozenset(buffer.name for buffer in torch_state.BUFFERS["BatchNorm2d"])
 #: Parts of the names of classes whose weight and bias it sets to one and zero, whatever they are.
 _NORMS = ("LayerNorm", "RMSNorm")
-#: Methods that run while an object is built.
-_CONSTRUCTION = ("__init__", "__post_init__", "setup")
 #: Starts of the names of methods that run when somebody wants something else of a module, not in every use of it.
 _ON_DEMAND = (
     "set_", "_set_window", "resize", "_resize", "extend", "load", "_load", "from_", "update_config", "prune", "convert",
@@ -78,7 +76,7 @@ def reached(methods: Methods, names: Iterable[str]) -> set[str]:
 
 def built_by(methods: Methods) -> set[str]:
     """The methods that run while an object is built."""
-    return reached(methods, _CONSTRUCTION)
+    return reached(methods, vocabulary.CONSTRUCTORS)
 
 
 def writer_among(methods: Methods, names: Iterable[str], buffer: str) -> str | None:
@@ -139,7 +137,8 @@ class Restorers:
         near: tuple[Iterable[FoundClass], ...] = ((found,), self._project.lineage(found))
         for members in map(tuple, near):
             names = names_of(members)
-            if any(self._asked_for_in(path, names, buffer) for path in {member.path for member in members}):
+            paths = {member.path for member in members}
+            if any(_asks_for(asked, names) for path in paths for asked in self._classes_asked_for(path, buffer)):
                 return True
             if self._passes_on(found.path) and self._restored_by_transformers(members, buffer):
                 return True
@@ -148,12 +147,9 @@ class Restorers:
     def restored_beside(self, found: FoundClass, buffer: str) -> bool:
         """Whether an `_init_weights` in another file of the same folder asks for a class and restores its buffer."""
         return any(
-            restore.target is not None
-            and last_name(restore.initialiser) == INITIALISER
-            and _writes(restore, buffer)
-            and self._project.find_class(path, restore.target) == found
+            self._project.find_class(path, asked) == found
             for path in self._project.files_with(last_name(found.fact.name), found.path, beside=True)
-            for restore in self._facts(path).restores
+            for asked in self._classes_asked_for(path, buffer)
         )
 
     def _passes_on(self, path: str) -> bool:
@@ -165,14 +161,11 @@ class Restorers:
         own = {f"{each.class_name}.{each.name}" for each in facts.methods if each.name == INITIALISER}
         return own <= passed_on
 
-    def _asked_for_in(self, path: str, names: Collection[str], buffer: str) -> bool:
-        return any(
-            restore.target is not None
-            and last_name(restore.initialiser) == INITIALISER
-            and _writes(restore, buffer)
-            and _asks_for(restore.target, names)
-            for restore in self._facts(path).restores
-        )
+    def _classes_asked_for(self, path: str, buffer: str) -> Iterator[str]:
+        """What each `_init_weights` in a file asks for before it writes a buffer of that name."""
+        for restore in self._facts(path).restores:
+            if last_name(restore.initialiser) == INITIALISER and restore.target and _writes(restore, buffer):
+                yield restore.target
 
     def under(self, found: FoundClass, buffer: str, model: FoundClass) -> Restored:
         """What `from_pretrained` of a model does about a buffer of a class in it."""

@@ -35,8 +35,8 @@ class Users:
     """The models of transformers' kind that a class is, or is built by.
 
     What `loads_itself`, a model or a user of one, has a loader of its own instead of transformers', or is built by its
-    constructor and filled by the package. `makes` tells of
-    each definition that uses the class, by file and name, the definition through which it does.
+    constructor and filled by the package. `makes` tells of each definition that uses the class, by file and name, the
+    definition through which it does.
     """
 
     models: tuple[FoundClass, ...]
@@ -101,7 +101,7 @@ def users_of(project: Project, found: FoundClass, *, abroad: bool = True) -> Use
         models[found.key] = above[found.key] = found
         loads_itself = _loads_itself(project, found)
     start = _Symbol(found.path, found.fact.name)
-    #: The users that are still to be asked for, and whether there is a model below them.
+    # The users that are still to be asked for, and whether there is a model below them.
     pending = [(start, bool(models))]
     seen = {start}
     makes: dict[tuple[str, str], tuple[str, str]] = {}

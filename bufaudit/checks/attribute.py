@@ -27,8 +27,7 @@ def check(subject: Subject) -> Iterator[Problem]:
             continue
         confidence, text = judged
         note = Note(subject.path, fact.use_line, f"`{fact.name}` is used here")
-        symbol = f"{fact.class_name}.{fact.method}"
-        yield Problem("BUF502", confidence, fact.place, f"`self.{fact.name}` {text}", symbol, (note,))
+        yield Problem("BUF502", confidence, fact.place, f"`self.{fact.name}` {text}", fact.symbol, (note,))
 
 
 def _judged(subject: Subject, fact: TensorAttribute) -> tuple[Confidence, str] | None:
@@ -61,8 +60,4 @@ def _judged(subject: Subject, fact: TensorAttribute) -> tuple[Confidence, str] |
 
 def _is_registered(subject: Subject, found: FoundClass, name: str) -> bool:
     """Whether a class or one of its bases registers a buffer of that name."""
-    return any(
-        same_name(registration.fact.name, name)
-        for member in subject.project.lineage(found)
-        for registration in subject.project.registrations(member)
-    )
+    return any(same_name(registration.fact.name, name) for registration in subject.project.all_registrations(found))

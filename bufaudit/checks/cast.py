@@ -14,7 +14,7 @@ from bufaudit.source.casts import MODULE_NAME, PRECISE, is_float32, is_precise
 from bufaudit.source.syntax import last_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from bufaudit.checks.context import FunctionView, Subject
     from bufaudit.project import Project
@@ -105,17 +105,22 @@ def _can_lose(project: Project, found: FoundRegistration) -> bool:
     """Whether a buffer loses what matters by a cast: its class reads it later and never looks after it."""
     if not PRECISE.search(found.fact.name) or not is_precise(found.fact):
         return False
-    how = _uses(project.facts(found.path), found.fact)
+    how = {use.how for use in _uses(project.facts(found.path), found.fact)}
     return bool(how) and how.isdisjoint({"asked", "renewed"})
 
 
-def _uses(facts: FileFacts | None, registered: RegistrationFact) -> set[str]:
+def _uses(facts: FileFacts | None, registered: RegistrationFact) -> list[DtypeUse]:
     """What a class makes of the dtype of a buffer of its own once its objects are built."""
-    return {
-        use.how
+    return [
+        use
         for use in (facts.dtype_uses if facts else ())
         if (use.class_name, use.attribute) == (registered.class_name, registered.name)
-    }
+    ]
+
+
+def _is_looked_after(uses: Iterable[DtypeUse]) -> bool:
+    """Whether a class brings a buffer back to float32, asks for its dtype or computes it again."""
+    return any(use.how in ("raised", "asked", "renewed") for use in uses)
 
 
 def _confidence(view: FunctionView, cast: Cast, precise: _Precise) -> Confidence | None:
@@ -186,10 +191,9 @@ def _positions_in_its_dtype(subject: Subject) -> Iterator[Problem]:
     for fact in subject.facts.registrations:
         if not _FREQUENCY.search(fact.name) or fact.receiver != "self" or fact.condition is not None:
             continue
-        if not _uses(subject.facts, fact).isdisjoint({"raised", "asked", "renewed"}):
-            continue
-        made = next((use for use in _of(subject, fact) if use.how == "positions"), None)
-        if made is None:
+        uses = _uses(subject.facts, fact)
+        made = next((use for use in uses if use.how == "positions"), None)
+        if made is None or _is_looked_after(uses):
             continue
         method = last_name(made.method)
         text = (
@@ -219,7 +223,7 @@ def _rounded_by_wrapper(subject: Subject) -> Iterator[Problem]:
         if fact.persistent is not True or fact.receiver != "self" or not is_float32(fact) or not is_precise(fact):
             continue
         found = subject.project.find_class(subject.path, fact.class_name or "")
-        if found is None or not _uses(subject.facts, fact).isdisjoint({"raised", "asked", "renewed"}):
+        if found is None or _is_looked_after(_uses(subject.facts, fact)):
             continue
         wrapper = _wrapper(subject.project, found)
         if wrapper is not None:
@@ -230,12 +234,6 @@ def _rounded_by_wrapper(subject: Subject) -> Iterator[Problem]:
             )
             note = Note(path, cast.place.line, f"`{cast.receiver}` is cast as a whole here")
             yield Problem(_CODE, "medium", fact.place, text, _symbol(subject, fact), (note,))
-
-
-def _of(subject: Subject, fact: RegistrationFact) -> Iterator[DtypeUse]:
-    for use in subject.facts.dtype_uses:
-        if (use.class_name, use.attribute) == (fact.class_name, fact.name):
-            yield use
 
 
 def _wrapper(project: Project, found: FoundClass) -> tuple[str, str, Cast] | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from bufaudit import torch_state
 from bufaudit.patterns import lazy_pattern
-from bufaudit.project import Reach
+from bufaudit.project import Reach, same_name
 from bufaudit.source import vocabulary
 from bufaudit.source.syntax import last_name
 
@@ -56,6 +56,10 @@ class Subject:
     path: str
     facts: FileFacts
     project: Project
+
+    def reads(self, buffer: str) -> bool:
+        """Whether the file reads the value of a non-persistent buffer that it registers."""
+        return any(same_name(buffer, name) for name in self.facts.buffers_read)
 
     def functions(self) -> Iterator[FunctionView]:
         """The functions in which something happens to state."""

@@ -27,11 +27,7 @@ _NO_TENSOR = lazy_pattern(r"(\w*config|_\w+|hf_\w+|device\w*|dtype|training|name
 
 def knows_of_buffers(subject: Subject, steps: Iterable[Step]) -> bool:
     """Whether one of some steps walks or handles buffers, or calls a function of the file that does."""
-    walkers = {
-        view.title
-        for view in subject.functions()
-        if any(walk.kind == "buffers" for walk in view.function.walks) or view.buffers_are_carried()
-    }
+    walkers = {view.title for view in subject.functions() if view.buffers_are_carried()}
     return any(
         vocabulary.WALKS.get(name) == "buffers" or vocabulary.handles_buffers(name) or name in walkers
         for name in (last_name(step.callee) for step in steps)

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 #: Names of flags by which an initialiser may spare a tensor; those of optimizers are no business of it.
 _SPARES = lazy_pattern(r"init|keep|skip|load")
-_STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
 
 def check(subject: Subject) -> Iterator[Problem]:
@@ -69,8 +68,7 @@ def _is_never_loaded(subject: Subject, fact: RestoreFact) -> bool:
         return False
     return any(
         registration.fact.persistent is False and same_name(registration.fact.name, fact.attribute)
-        for member in subject.project.lineage(found)
-        for registration in subject.project.registrations(member)
+        for registration in subject.project.all_registrations(found)
     )
 
 

@@ -87,8 +87,12 @@ def _is_converted(drop: DropFact) -> bool:
     """Whether the module is saved and neither kept nor handed out: it is never run."""
     root = drop.module.partition(".")[0].partition("[")[0]
     saved = any(last_name(step.callee) in vocabulary.SAVERS for step in drop.after)
-    given_out = any(step.callee == "return" and re.search(rf"\b{re.escape(root)}\b", step.text) for step in drop.after)
-    return saved and not (drop.given or given_out or root == "self")
+    return saved and not (drop.given or _is_returned(root, drop) or root == "self")
+
+
+def _is_returned(name: str, drop: DropFact) -> bool:
+    """Whether a variable leaves the function afterwards."""
+    return any(step.callee == "return" and re.search(rf"\b{re.escape(name)}\b", step.text) for step in drop.after)
 
 
 def _loads(step: Step, drop: DropFact) -> bool:
@@ -101,10 +105,7 @@ def _loads(step: Step, drop: DropFact) -> bool:
 
 def _built_empty(subject: Subject, drop: DropFact) -> Iterator[Problem]:
     """A model whose buffers were built on the meta device leaves the function, in a file that loads checkpoints."""
-    escapes = any(
-        step.callee == "return" and re.search(rf"\b{re.escape(drop.module)}\b", step.text) for step in drop.after
-    )
-    if not escapes or _LOOKS.search(f"{last_name(drop.function)} {drop.doc}"):
+    if not _is_returned(drop.module, drop) or _LOOKS.search(f"{last_name(drop.function)} {drop.doc}"):
         return
     if brings_back_buffers(subject, drop) or not _reads_checkpoints(subject):
         return

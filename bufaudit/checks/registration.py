@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import chain
 from typing import TYPE_CHECKING
 
 from bufaudit.checks.context import Note, Problem
@@ -75,10 +74,9 @@ def _first_late(subject: Subject, found: FoundClass, name: str) -> RegistrationF
     """The first statement that makes a buffer of a class persistent, none where construction or a load does."""
     own = [each.fact for each in subject.project.registrations(found)]
     # Most of these are the class's own, which spares a look at what it inherits.
-    members = (subject.project.registrations(member) for member in subject.project.lineage(found))
     if any(
         same_name(each.fact.name, name) and each.fact.made_from != _NONE and each.fact.when in ("construction", "load")
-        for each in chain.from_iterable(members)
+        for each in subject.project.all_registrations(found)
     ):
         return None
     fills = [each for each in subject.facts.fills if each.class_name == found.fact.name and each.name == name]
@@ -101,15 +99,14 @@ def _late_problem(subject: Subject, fact: RegistrationFact, late: RegistrationFa
     confidence = _CONFIDENCES.get(late.when, "low")
     if late.when == "forward" and (late.each_time or is_constant(late.made_from)):
         confidence = "low"
-    symbol = f"{fact.class_name}.{fact.method}"
     if fact.made_from == _NONE:
         text = (
             f"`{fact.name}` is registered as None, and so no part of the state dict before `{late.method}` fills it: "
         )
         note = Note(subject.path, late.place.line, f"`{fact.name}` gets a value here")
-        return Problem("BUF503", confidence, fact.place, text + _UNEXPECTED, symbol, (note,))
+        return Problem("BUF503", confidence, fact.place, text + _UNEXPECTED, fact.symbol, (note,))
     text = f"`{fact.name}` becomes a persistent buffer only in `{fact.method}`: "
-    return Problem("BUF503", confidence, fact.place, text + _UNEXPECTED, symbol)
+    return Problem("BUF503", confidence, fact.place, text + _UNEXPECTED, fact.symbol)
 
 
 # BUF504
@@ -119,7 +116,7 @@ def _meta_unsafe(subject: Subject, fact: RegistrationFact) -> Problem:
     worst = min(fact.hazards, key=lambda hazard: list(_CONSEQUENCES).index(hazard.effect))
     text = f"`{fact.name}` is made from `{worst.text}`, {_CONSEQUENCES[worst.effect]}"
     confidence: Confidence = "medium" if _is_built_so(subject, fact, worst.effect) else "low"
-    return Problem("BUF504", confidence, fact.place, text, f"{fact.class_name}.{fact.method}")
+    return Problem("BUF504", confidence, fact.place, text, fact.symbol)
 
 
 def _is_built_so(subject: Subject, fact: RegistrationFact, effect: MetaEffect) -> bool:

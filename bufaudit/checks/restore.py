@@ -50,7 +50,7 @@ def check(subject: Subject) -> Iterator[Problem]:
             continue
         if _holds_nothing(fact) or fact.name == "{}":
             continue
-        if _IDLE.search(fact.made_from) and not _is_read(subject, fact):
+        if _IDLE.search(fact.made_from) and not subject.reads(fact.name):
             continue
         owner = subject.project.find_class(subject.path, fact.class_name)
         if owner is None or restorers.restored_nearby(owner, fact.name):
@@ -61,10 +61,6 @@ def check(subject: Subject) -> Iterator[Problem]:
         if problem is not None:
             seen.add(key)
             yield problem
-
-
-def _is_read(subject: Subject, fact: RegistrationFact) -> bool:
-    return any(same_name(fact.name, name) for name in subject.facts.buffers_read)
 
 
 def _idle_restores(subject: Subject) -> Iterator[Problem]:
@@ -108,8 +104,7 @@ def _problem(
     if users.loads_itself:
         confidence = "low"
     text = _text(fact, model, answer)
-    symbol = f"{owner.fact.name}.{fact.method}"
-    return Problem("BUF501", confidence, fact.place, text, symbol, _notes(model, answer))
+    return Problem("BUF501", confidence, fact.place, text, fact.symbol, _notes(model, answer))
 
 
 def _is_built(methods: Methods, fact: RegistrationFact) -> bool:
@@ -134,7 +129,7 @@ def _confidence(
     resets = [name for name in methods if name.startswith(vocabulary.INITIALISERS) and name not in built_by(methods)]
     if writer_among(methods, resets, fact.name):
         return "low" if _FEW_ZEROS.search(fact.made_from) else "medium"
-    unsure = answer.answer == "unknown" or mixed or not _is_read(subject, fact)
+    unsure = answer.answer == "unknown" or mixed or not subject.reads(fact.name)
     return "medium" if unsure else "high"
 
 

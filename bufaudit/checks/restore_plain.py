@@ -62,9 +62,8 @@ def forgotten(
         concerned = {subject.path, *(path for path, _ in users.makes), *_files_that_run(project, build)}
         if any(_writes_of_others(project, path, fact.name) for path in sorted(concerned)):
             continue
-        read = any(same_name(fact.name, name) for name in subject.facts.buffers_read)
-        direct = len(holders) == len(way) and read
-        return _problem(owner, fact, build, initialiser, "high" if direct else "medium")
+        direct = len(holders) == len(way) and subject.reads(fact.name)
+        return _problem(fact, build, initialiser, "high" if direct else "medium")
     return None
 
 
@@ -192,7 +191,7 @@ def _has_writer(project: Project, owner: FoundClass, buffer: str, methods: Metho
 
 
 def _problem(
-    owner: FoundClass, fact: RegistrationFact, build: _Build, initialiser: tuple[str, int, str], confidence: Confidence
+    fact: RegistrationFact, build: _Build, initialiser: tuple[str, int, str], confidence: Confidence
 ) -> Problem:
     path, line, name = initialiser
     text = (
@@ -205,4 +204,4 @@ def _problem(
         Note(build.path, build.drop.place.line, "its buffers, too, get uninitialised memory here"),
         Note(path, line, f"`{name}` runs afterwards and leaves the buffer as it is"),
     )
-    return Problem("BUF501", confidence, fact.place, text, f"{owner.fact.name}.{fact.method}", notes)
+    return Problem("BUF501", confidence, fact.place, text, fact.symbol, notes)

@@ -15,7 +15,7 @@ from bufaudit.patterns import lazy_pattern
 from bufaudit.source import vocabulary
 from bufaudit.source.blocks import Gate
 from bufaudit.source.facts import TensorAttribute
-from bufaudit.source.phases import CONSTRUCTORS, calls_on_self, reached_from
+from bufaudit.source.phases import calls_on_self, reached_from
 from bufaudit.source.syntax import Definition, constant_string, dotted, identifiers, walk, whole_text
 from bufaudit.source.uses import Uses, is_none, keeps_dimension, own_attribute
 
@@ -110,7 +110,7 @@ def attributes_of_class(node: ast.ClassDef, qualified_name: str, places: Places)
     methods = [child for child in node.body if isinstance(child, Definition)]
     names = {method.name for method in methods}
     calls = calls_on_self(methods)
-    built = reached_from(CONSTRUCTORS, calls)
+    built = reached_from(vocabulary.CONSTRUCTORS, calls)
     running = reached_from((name for name in names if name in _ENTRIES or name.startswith("forward_")), calls)
     kept = _kept(methods, built) if running else {}
     if not kept:

@@ -155,6 +155,11 @@ class RegistrationFact:
     each_time: bool
     hazards: tuple[MetaHazard, ...]
 
+    @property
+    def symbol(self) -> str:
+        """The qualified name of the method around it."""
+        return f"{self.class_name}.{self.method}"
+
 
 @dataclass(frozen=True, slots=True)
 class FillFact:
@@ -257,6 +262,11 @@ class TensorAttribute:
     use: TensorUse
     use_line: int
     place: Place
+
+    @property
+    def symbol(self) -> str:
+        """The qualified name of the method that keeps it."""
+        return f"{self.class_name}.{self.method}"
 
 
 @dataclass(frozen=True, slots=True)

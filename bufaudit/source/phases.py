@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     Calls = Mapping[str, set[str]]
 
-#: The methods that run by themselves while an object is built.
-CONSTRUCTORS = frozenset({"__init__", "__post_init__", "setup"})
 #: The names of methods that run in a phase by themselves; what they call runs in it too. The first that fits counts.
 _STARTS: tuple[tuple[Phase, re.Pattern[str]], ...] = (
     ("construction", lazy_pattern(r"__init__|__post_init__|setup|configure_model|build|_build")),

@@ -9,10 +9,11 @@ from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING, Literal
 
+from bufaudit.source import vocabulary
 from bufaudit.source.blocks import Gate, any_word
 from bufaudit.source.facts import FillFact, RegistrationFact
 from bufaudit.source.hazards import hazards_of
-from bufaudit.source.phases import CONSTRUCTORS, calls_on_self, each_time, phases, reached_from
+from bufaudit.source.phases import calls_on_self, each_time, phases, reached_from
 from bufaudit.source.syntax import Definition, constant_string, dotted, last_name, name_pattern, source_text, walk
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ class RegistrationReader:
             yield from (fact for _, fact in found)
             return
         calls = calls_on_self(methods)
-        built = reached_from(CONSTRUCTORS, calls)
+        built = reached_from(vocabulary.CONSTRUCTORS, calls)
         when = phases(calls)
         callers = _Callers(methods)
         always = {statement.lineno for statement in each_time(methods)}

@@ -180,6 +180,8 @@ RANK_FLAG = lazy_pattern(
     r"process_zero|world_process_zero|is_main|is_first_worker|is_chief|is_leader)\w*$"
 )
 
+#: The methods that run by themselves while an object is built.
+CONSTRUCTORS = frozenset({"__init__", "__post_init__", "setup"})
 #: How the names of initialisers start: what they write is computed again after a load through the meta device.
 INITIALISERS = (
     "_init_weight", "init_weight", "reset_", "_reset_", "initialize_", "_initialize_", "init_", "_init_",
