@@ -84,15 +84,17 @@ class FactsStore:
 
     def parts(self, path: str) -> Mapping[str, Parts]:
         """The parts of a file's classes, by their names."""
-        data = self._provided.get(path) or read_source(path)
-        text = data if isinstance(data, Unreadable) else decode(data)
+        text = self._text(path)
         return {} if isinstance(text, Unreadable) else parts_of_classes(text)
 
     def mentions(self, path: str) -> Mentions:
         """What the definitions of a file make things of."""
-        data = self._provided.get(path) or read_source(path)
-        text = data if isinstance(data, Unreadable) else decode(data)
+        text = self._text(path)
         return Mentions() if isinstance(text, Unreadable) else mentions_of(text)
+
+    def _text(self, path: str) -> str | Unreadable:
+        data = self._provided.get(path) or read_source(path)
+        return data if isinstance(data, Unreadable) else decode(data)
 
     def provide(self, path: str, data: bytes) -> None:
         """Take `data` for the content of a file, whatever is on disk."""
