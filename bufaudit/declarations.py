@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from bufaudit.project import same_name
 from bufaudit.source.cache import FactsCache
-from bufaudit.source.reading import FactsStore
+from bufaudit.source.reading import FactsStore, collector_paused
 from bufaudit.source.syntax import last_name
 from bufaudit.version import build_id
 
@@ -28,7 +28,8 @@ def declared_at(model: Any, *, cache_dir: Path | None = None) -> dict[str, str]:
     places = _Declarations(store, dict(model.named_modules(remove_duplicate=False)))
     names = [(name, False) for name, _ in model.named_parameters(remove_duplicate=False)]
     names += [(name, True) for name, _ in model.named_buffers(remove_duplicate=False)]
-    found = {name: places.of(name, buffer=buffer) for name, buffer in names}
+    with collector_paused():
+        found = {name: places.of(name, buffer=buffer) for name, buffer in names}
     store.save()
     return {name: place for name, place in found.items() if place is not None}
 
@@ -89,10 +90,20 @@ class _Declarations:
         """The place that registers a tensor, the likeliest where several may."""
         path, _, attribute = name.rpartition(".")
         return (
-            self._by_name(type(self._modules[path]), attribute, buffer)
+            self._replaced(path, attribute)
+            or self._by_name(type(self._modules[path]), attribute, buffer)
             or self._from_around(path, attribute, buffer)
             or self._by_computed_name(type(self._modules[path]), buffer)
         )
+
+    def _replaced(self, path: str, attribute: str) -> str | None:
+        """The line of a module around that puts a tensor of its own into the module at `path`, which it spells out."""
+        for around, inside in _ways(path):
+            receiver = ".".join(("self", *inside))
+            for line in self._lines(type(self._modules[around])).others:
+                if (line.receiver, line.name, line.empty) == (receiver, attribute, False):
+                    return line.place
+        return None
 
     def _by_name(self, kind: type, attribute: str, buffer: bool) -> str | None:
         """The line of a class for its own objects that has the name of a tensor, at least in part."""
@@ -107,11 +118,9 @@ class _Declarations:
 
     def _from_around(self, path: str, attribute: str, buffer: bool) -> str | None:
         """The line of a module around that registers a tensor in the module at `path`, or that makes it a container."""
-        children = path.split(".") if path else []
-        for depth in reversed(range(len(children))):
-            lines = self._lines(type(self._modules[".".join(children[:depth])]))
-            inside = children[depth:]
-            found = [line for line in lines.own if inside == [line.name]]
+        for around, inside in _ways(path):
+            lines = self._lines(type(self._modules[around]))
+            found = [line for line in lines.own if inside == (line.name,)]
             found += [line for line in lines.others if line.name == attribute and _may_be(line.receiver, inside)]
             if found:
                 return _best(found, buffer)
@@ -158,6 +167,13 @@ class _Declarations:
             yield _Line(place, each.class_name, each.receiver, each.name, each.empty, buffer=False)
 
 
+def _ways(path: str) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """The paths of the modules around the one at `path`, the nearest first, and the way from there."""
+    steps = tuple(path.split(".")) if path else ()
+    for depth in reversed(range(len(steps))):
+        yield ".".join(steps[:depth]), steps[depth:]
+
+
 def _best(lines: Iterable[_Line], buffer: bool) -> str | None:
     """The first line that registers a value, of the right kind if there is one."""
     best = min(lines, key=lambda line: (line.empty, line.buffer != buffer), default=None)
@@ -170,6 +186,11 @@ def _may_be(receiver: str, path: Sequence[str]) -> bool:
 
 
 def _file_of(kind: type) -> str | None:
-    """The source file that defines a class; None where it has none, as builtins and classes of C code."""
+    """The source file that defines a class; None for builtins, and for the base of all modules.
+
+    That one only passes on what others register.
+    """
+    if kind.__module__ == "torch.nn.modules.module":
+        return None
     file = getattr(sys.modules.get(kind.__module__), "__file__", None)
     return file if file is not None and file.endswith(".py") else None

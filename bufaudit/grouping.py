@@ -34,7 +34,7 @@ class Pattern:
     parts: tuple[str | Runs, ...]
 
     def __str__(self) -> str:
-        return ".".join(_escaped(part) if isinstance(part, str) else _shown(part) for part in self.parts)
+        return ".".join(_escaped(part) if isinstance(part, str) else _slot_text(part) for part in self.parts)
 
     @property
     def size(self) -> int:
@@ -93,6 +93,20 @@ def folded(names: Iterable[str]) -> tuple[Pattern, ...]:
     return tuple(_filled(skeleton.split("."), box) for skeleton, rows in by_skeleton.items() for box in _boxes(rows))
 
 
+def runs_of(numbers: Iterable[int]) -> Runs:
+    """The runs of some numbers."""
+    runs = []
+    for _, run in groupby(enumerate(sorted(numbers)), key=lambda item: item[1] - item[0]):
+        members = [number for _, number in run]
+        runs.append((members[0], members[-1]))
+    return tuple(runs)
+
+
+def shown_runs(runs: Runs) -> str:
+    """Runs as text: `0…3,5`."""
+    return ",".join(str(first) if first == last else f"{first}{_RANGE}{last}" for first, last in runs)
+
+
 def parse_pattern(text: str) -> Pattern:
     """The pattern that `str` wrote as `text`; raises `ValueError` where a part is no slot and looks like one."""
     return Pattern(tuple(map(_parsed, text.split("."))))
@@ -129,18 +143,13 @@ def _filled(skeleton: Sequence[str], box: _Box) -> Pattern:
 
 def _slot(numbers: Iterable[int]) -> str | Runs:
     """The runs of some numbers; a single number is plain text."""
-    ordered = sorted(numbers)
-    if len(ordered) == 1:
-        return str(ordered[0])
-    runs = []
-    for _, run in groupby(enumerate(ordered), key=lambda item: item[1] - item[0]):
-        members = [number for _, number in run]
-        runs.append((members[0], members[-1]))
-    return tuple(runs)
+    runs = runs_of(numbers)
+    (first, last), *others = runs
+    return str(first) if first == last and not others else runs
 
 
-def _shown(runs: Runs) -> str:
-    return "{" + ",".join(str(first) if first == last else f"{first}{_RANGE}{last}" for first, last in runs) + "}"
+def _slot_text(runs: Runs) -> str:
+    return f"{{{shown_runs(runs)}}}"
 
 
 def _parsed(part: str) -> str | Runs:
@@ -153,7 +162,7 @@ def _parsed(part: str) -> str | Runs:
     ends = [tuple(map(int, run.split(_RANGE))) for run in part[1:-1].split(",")]
     runs = tuple((run[0], run[-1]) for run in ends)
     flat = [number for run in runs for number in run]
-    if flat != sorted(flat) or _shown(runs) != part:
+    if flat != sorted(flat) or _slot_text(runs) != part:
         raise ValueError(f"the numbers of {part} are not in order")
     return runs
 
