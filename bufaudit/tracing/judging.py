@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Final:
-    """What a tensor holds in the end: the origins of its elements, and whether its memory ever held the checkpoint's."""
+    """What a tensor holds in the end: the origins of its elements, and whether its memory ever held the checkpoint's.
+
+    Without elements it has no origin, 0.
+    """
 
     origin: int
     loaded: bool
@@ -46,7 +49,7 @@ def final(model: nn.Module, ledger: Ledger) -> dict[str, Final]:
         shown = whole(tensor)
         memory = ledger.memory(shown)
         origin = UNWRITTEN if memory.on_meta else ledger.origin(shown)
-        ends[name] = Final(origin or (CHECKPOINT if memory.loaded else COMPUTED), memory.loaded)
+        ends[name] = Final(origin if shown.numel() else 0, memory.loaded)
     return ends
 
 
@@ -57,10 +60,17 @@ def held(model: nn.Module, ledger: Ledger) -> Iterator[str]:
             yield name
 
 
-def outcome(kind: Kind, in_checkpoint: bool, end: Final | None, was_loaded: bool) -> str:
-    """What became of a tensor on one rank; `was_loaded` tells that it held the checkpoint's value at some time."""
+def outcome(kind: Kind, in_checkpoint: bool, end: Final | None, *, was_loaded: bool, empty: bool) -> str:
+    """What became of a tensor on one rank.
+
+    `was_loaded` tells that it held the checkpoint's value at some time, `empty` that it has no elements by design.
+    """
     if end is None:
         return "untraced"
+    if end.origin == 0:
+        if not empty:
+            return "dropped"
+        return "kept" if in_checkpoint else "restored" if kind == "non_persistent_buffer" else "absent"
     if end.origin == CHECKPOINT:
         return "kept"
     if end.origin == UNWRITTEN:

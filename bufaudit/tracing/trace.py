@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import traceback
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from bufaudit.declarations import declared_at
-from bufaudit.outcomes import ModelReport, PathError, PathReport, TensorReport
+from bufaudit.failures import path_error
+from bufaudit.outcomes import ModelReport, PathReport, TensorReport
 from bufaudit.tracing import checkpoint as checkpoints
 from bufaudit.tracing.build import BuildError, on_meta
-from bufaudit.tracing.judging import Final, describe, held, outcome
+from bufaudit.tracing.judging import Final, describe, final, held, outcome
 from bufaudit.tracing.paths import LoadPath, Run, UntracedError, find
 from bufaudit.tracing.provenance import Ledger
+from bufaudit.tracing.quiet import quiet
 from bufaudit.tracing.ranks import RanksDisagreeError, Ranks, process_group
 from bufaudit.tracing.recorder import Recorder, UntraceableError
 from bufaudit.tracing.stand_in import MissingFromStandInError
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-    from bufaudit.outcomes import Kind
+    from bufaudit.outcomes import Kind, PathError
     from bufaudit.tracing.checkpoint import Checkpoint
     from bufaudit.tracing.targets import Target
 
@@ -51,19 +51,20 @@ def trace_model(
         "torch": torch.__version__,
         "world_size": world_size,
     }
-    try:
-        built = on_meta(target)
-    except BuildError as error:
-        return ModelReport(error=str(error), **versions)
-    tensors = describe(built.model)
-    places = declared_at(built.model)
-    if checkpoint is None:
-        checkpoint = default_checkpoint(target, built.model)
-    notes = ()
-    if built.escaped:
-        notes = (f"made outside of the meta device, whatever it is told: {', '.join(built.escaped)}",)
-    del built
-    reports = tuple(_follow(path, target, checkpoint, tensors, places, world_size) for path in paths)
+    with quiet():
+        try:
+            built = on_meta(target)
+        except BuildError as error:
+            return ModelReport(error=str(error), **versions)
+        tensors = describe(built.model)
+        places = declared_at(built.model)
+        if checkpoint is None:
+            checkpoint = default_checkpoint(target, built.model)
+        notes = ()
+        if built.escaped:
+            notes = (f"made outside of the meta device, whatever it is told: {', '.join(map(str, folded(built.escaped)))}",)
+        del built
+        reports = tuple(_follow(path, target, checkpoint, tensors, places, world_size) for path in paths)
     return ModelReport(paths=reports, notes=notes, **versions)
 
 
@@ -78,7 +79,7 @@ def default_checkpoint(target: Target, model: nn.Module) -> Checkpoint:
 class _Seen:
     """What was seen of one rank: the names that held the checkpoint's value when the loader was done, and the end."""
 
-    loaded: frozenset[str] | None = None
+    loaded: frozenset[str] = frozenset()
     final: Mapping[str, Final] = field(default_factory=dict)
 
 
@@ -105,8 +106,8 @@ def _follow(
         outcomes = tuple(
             "raised"
             if error is not None and not rank.final
-            else outcome(kind, in_checkpoint, final, rank.loaded is not None and each in rank.loaded)
-            for rank, final in zip(seen, finals, strict=True)
+            else outcome(kind, in_checkpoint, end, was_loaded=each in rank.loaded, empty=0 in shape)
+            for rank, end in zip(seen, finals, strict=True)
         )
         reports.append(
             TensorReport(
@@ -115,7 +116,7 @@ def _follow(
                 shape,
                 dtype,
                 outcomes,
-                partial=any(final is not None and final.partial for final in finals),
+                partial=any(end is not None and end.partial for end in finals),
                 declared_at=places.get(each),
             )
         )
@@ -150,24 +151,17 @@ def _run(
                     of_rank.enter_context(join(rank))
                 of_rank.enter_context(Recorder(ledger))
                 model = load(rank)
-            seen[rank].final = describe_final(model, ledger)
+            seen[rank].final = final(model, ledger)
 
         ends = ranks.run(work)
     raised = {rank: end.raised for rank, end in enumerate(ends) if end.raised is not None}
-    error = _error(raised)
+    error = _error(raised, target.model_class, path.name)
     if path.alike:
         seen *= world_size
     return seen, error
 
 
-def describe_final(model: nn.Module, ledger: Ledger) -> Mapping[str, Final]:
-    """What each name of a loaded model holds."""
-    from bufaudit.tracing.judging import final
-
-    return final(model, ledger)
-
-
-def _error(raised: Mapping[int, BaseException]) -> PathError | _Untraced | None:
+def _error(raised: Mapping[int, BaseException], *names: str) -> PathError | _Untraced | None:
     """What to say of the exceptions of some ranks: that of the first one that did not just wait for the others."""
     for error in raised.values():
         if isinstance(error, (KeyboardInterrupt, SystemExit)):
@@ -175,25 +169,9 @@ def _error(raised: Mapping[int, BaseException]) -> PathError | _Untraced | None:
         if isinstance(error, UntracedError):
             raise error
         if isinstance(error, (UntraceableError, MissingFromStandInError)):
-            return _Untraced(f"{error} (at {_place(error)})")
+            return _Untraced(f"{error}, at {path_error(error, 0, *names).at}")
     for rank, error in sorted(raised.items(), key=lambda item: isinstance(item[1], RanksDisagreeError)):
-        message = str(error).strip().splitlines()
-        return PathError(rank, type(error).__name__, message[0] if message else "", _place(error))
-    return None
-
-
-def _place(error: BaseException) -> str | None:
-    """Where an exception came from, as `package/file.py:line`: the innermost frame outside of torch and bufaudit."""
-    frames = traceback.extract_tb(error.__traceback__)
-    for frame in reversed(frames):
-        parts = Path(frame.filename).parts
-        if "site-packages" in parts or "dist-packages" in parts:
-            at = max(index for index, part in enumerate(parts) if part in ("site-packages", "dist-packages"))
-            shown = parts[at + 1 :]
-        else:
-            shown = parts[-2:]
-        if shown and shown[0] not in ("torch", "bufaudit", "tracing") and not frame.filename.startswith("<"):
-            return f"{'/'.join(shown)}:{frame.lineno}"
+        return path_error(error, rank, *names)
     return None
 
 

@@ -17,7 +17,7 @@ import torch
 from bufaudit.trial.channel import Channel
 from bufaudit.trial.comparing import ExpectedValues
 from bufaudit.trial.expectations import Expected, write_expectations
-from bufaudit.trial.failures import first_line
+from bufaudit.failures import first_line
 from bufaudit.trial.messages import ExpectedTensor, MakeReply, MakeRequest, Subject, Versions
 from bufaudit.trial.models import config_of, import_class, quiet
 from bufaudit.trial.poison import is_poison, poisoned_memory

@@ -17,7 +17,7 @@ import torch
 from bufaudit.trial.channel import Channel
 from bufaudit.trial.comparing import ExpectedValues, judge
 from bufaudit.trial.expectations import read_expectations
-from bufaudit.trial.failures import path_error
+from bufaudit.failures import path_error
 from bufaudit.trial.loading import gathered, is_sharded, load, own_shard, prepare, shard_of
 from bufaudit.trial.messages import (
     CompareReply,

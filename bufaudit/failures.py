@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 _ROOM = 300
 
 
-def path_error(error: BaseException, rank: int, model_class: str) -> PathError:
-    """What an exception says, and the innermost line in transformers or in the package of `module:Class`."""
-    packages = {"transformers", model_class.partition(".")[0].partition(":")[0]}
+def path_error(error: BaseException, rank: int, *names: str) -> PathError:
+    """What an exception says, and the innermost line in transformers or the packages of names such as `module:Class`."""
+    packages = {"transformers", *(name.partition(".")[0].partition(":")[0] for name in names)}
     return PathError(rank, type(error).__name__, first_line(error), _innermost(error, packages))
 
 
