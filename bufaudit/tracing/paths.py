@@ -14,8 +14,9 @@ import torch
 from bufaudit.errors import BufauditError, printable
 from bufaudit.tracing import checkpoint as checkpoints
 from bufaudit.tracing import stand_in
-from bufaudit.tracing.build import construct
+from bufaudit.tracing.build import construct, without_initialisation
 from bufaudit.tracing.configs import load_class, make_config
+from bufaudit.tracing.provenance import COMPUTED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -144,7 +145,10 @@ def _zero3(run: Run) -> Iterator[Callable[[int], nn.Module]]:
 @contextmanager
 def _params_only(run: Run) -> Iterator[Callable[[int], nn.Module]]:
     def load(rank: int) -> nn.Module:
-        model = construct(run.target)
+        with without_initialisation():
+            model = construct(run.target)
+        for tensor in (*model.parameters(), *model.buffers()):
+            run.ledger.write(tensor, COMPUTED)
         state = checkpoints.state_dict(run.checkpoint, run.ledger)
         with torch.no_grad():
             for name, parameter in model.named_parameters():

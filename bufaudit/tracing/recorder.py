@@ -7,8 +7,10 @@ constant works.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import torch
 from torch.overrides import TorchFunctionMode
@@ -76,6 +78,18 @@ class _Plan:
     def fresh(self) -> bool:
         """Whether what it gives is new."""
         return not self.writes and not self.out
+
+
+@contextmanager
+def without_draws() -> Iterator[None]:
+    """Initialisers of torch that draw again until they like the values take the first."""
+    with mock.patch.object(torch.nn.init, "_no_grad_trunc_normal_", _drawn):
+        yield
+
+
+def _drawn(tensor: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
+    with torch.no_grad():
+        return tensor.normal_()
 
 
 class Recorder:
@@ -243,6 +257,9 @@ class _Records(TorchDispatchMode):
         """Run an operator that takes no tensor."""
         device = kwargs.get("device")
         on_meta = isinstance(device, torch.device) and device.type == "meta"
+        if plan.name == "full" and not args[0]:
+            # Torch makes one of a number that is written to a part of a tensor, where that tensor stands.
+            on_meta = False
         origin = UNWRITTEN if plan.empty or on_meta else COMPUTED
         if not plan.takes_device:
             return func(*args, **kwargs)

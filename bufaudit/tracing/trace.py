@@ -10,6 +10,7 @@ import torch
 
 from bufaudit.declarations import declared_at
 from bufaudit.failures import path_error
+from bufaudit.grouping import folded
 from bufaudit.outcomes import ModelReport, PathReport, TensorReport
 from bufaudit.tracing import checkpoint as checkpoints
 from bufaudit.tracing.build import BuildError, on_meta
@@ -18,7 +19,7 @@ from bufaudit.tracing.paths import LoadPath, Run, UntracedError, find
 from bufaudit.tracing.provenance import Ledger
 from bufaudit.tracing.quiet import quiet
 from bufaudit.tracing.ranks import RanksDisagreeError, Ranks, process_group
-from bufaudit.tracing.recorder import Recorder, UntraceableError
+from bufaudit.tracing.recorder import Recorder, UntraceableError, without_draws
 from bufaudit.tracing.stand_in import MissingFromStandInError
 
 if TYPE_CHECKING:
@@ -142,6 +143,7 @@ def _run(
 
     run = Run(target, checkpoint, ranks, ledger, loaded)
     with ExitStack() as stack:
+        stack.enter_context(without_draws())
         join = None if path.alike else stack.enter_context(process_group(ranks, ledger))
         load = stack.enter_context(path.around(run))
 
