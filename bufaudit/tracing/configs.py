@@ -1,0 +1,204 @@
+"""Configurations as recipes: plain values that any process can turn into a fresh config object."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import json
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from bufaudit.errors import BufauditError, printable
+from bufaudit.selection import closest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+#: What every config takes, although not every one has an attribute of the name.
+_TAKEN_BY_ALL = frozenset(
+    {"attn_implementation", "dtype", "experts_implementation", "num_labels", "output_attentions", "torch_dtype"}
+)
+#: Says which release wrote a config, and nothing of the model.
+_STAMP = "transformers_version"
+
+
+class ConfigFileError(BufauditError):
+    """A config.json that cannot be read."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{printable(path)} is no model configuration: {printable(reason)}")
+
+
+class UnknownOptionError(BufauditError):
+    """A setting that the configuration (or the constructor) of a model does not have."""
+
+    def __init__(self, owner: str, key: str, suggestion: str | None) -> None:
+        hint = "" if suggestion is None else f"; did you mean {printable(suggestion)}?"
+        super().__init__(f'{printable(owner)} has no option "{printable(key)}"{hint}')
+
+
+class ConfigMismatchError(BufauditError):
+    """A configuration in which a model class finds nothing of its own."""
+
+    def __init__(self, model_class: str, wanted: str, found: str) -> None:
+        super().__init__(f"{model_class} is configured by {wanted}, and {found} has no part of that kind")
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigRecipe:
+    """How to make a model's config.
+
+    `config_class` is `module:Class`, `values` what a config.json says (empty stands for the defaults). `settings` are
+    laid over it, with dotted keys for what sub-configs hold. `part` is the dotted name of the sub-config that is wanted,
+    None for the whole; settings may speak of the whole or of the part. All values are those of JSON.
+    """
+
+    config_class: str
+    values: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    part: str | None = None
+
+
+def qualified(kind: type) -> str:
+    """A class as `module:Class`."""
+    return f"{kind.__module__}:{kind.__qualname__}"
+
+
+def load_class(name: str) -> Any:
+    """The class that `module:Class` names; what its import raises is not caught."""
+    module, _, path = name.partition(":")
+    found: Any = import_module(module)
+    for part in path.split("."):
+        found = getattr(found, part)
+    return found
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """What a config.json says. Raises `ConfigFileError`."""
+    try:
+        values = json.loads(path.read_bytes())
+    except OSError as error:
+        raise ConfigFileError(path, error.strerror or str(error)) from None
+    except (ValueError, RecursionError) as error:
+        raise ConfigFileError(path, f"not JSON ({error})") from None
+    if not isinstance(values, dict):
+        raise ConfigFileError(path, "not a JSON object")
+    return values
+
+
+def make_config(recipe: ConfigRecipe) -> Any:
+    """A fresh config object.
+
+    Raises `UnknownOptionError` for a setting that the config does not have; what the config's own checks raise is not
+    caught.
+    """
+    kind = load_class(recipe.config_class)
+    values = {key: copy.deepcopy(value) for key, value in recipe.values.items() if key != _STAMP}
+    for key, value in recipe.settings.items():
+        _lay_over(kind, values, _from_the_whole(kind, key, recipe.part), value)
+    config = kind.from_dict(values)
+    for name in recipe.part.split(".") if recipe.part else ():
+        config = getattr(config, name)
+    return config
+
+
+def part_of_kind(config: Any, kind: type) -> str | None:
+    """The dotted name of the nearest sub-config of a class, None where there is none."""
+    level: list[tuple[str, Any]] = list(_parts(config, ""))
+    while level:
+        for name, part in level:
+            if isinstance(part, kind):
+                return name
+        level = [inner for name, part in level for inner in _parts(part, f"{name}.")]
+    return None
+
+
+def default_config(kind: Any) -> Any | None:
+    """A class's config with nothing set; None where something must be. Not to be changed."""
+    return _default_config(kind)
+
+
+@cache
+def _default_config(kind: Any) -> Any | None:
+    try:
+        return kind()
+    except Exception:
+        return None
+
+
+def _parts(config: Any, prefix: str) -> Iterator[tuple[str, Any]]:
+    """The sub-configs that a config holds itself."""
+    for name, value in vars(config).items():
+        if _is_config(value) and not name.startswith("_"):
+            yield prefix + name, value
+
+
+def _is_config(value: Any) -> bool:
+    """Whether it is a config object of transformers, whose base class changed its name between releases."""
+    return hasattr(value, "to_diff_dict") and hasattr(type(value), "model_type")
+
+
+def _from_the_whole(kind: Any, key: str, part: str | None) -> str:
+    """The key as it is spelled from the whole config, where only the part knows its first word."""
+    whole = default_config(kind)
+    if part is None or whole is None or _takes(whole, key.partition(".")[0]):
+        return key
+    return f"{part}.{key}"
+
+
+def _lay_over(kind: Any, values: dict[str, Any], key: str, value: Any) -> None:
+    """Set one dotted key in the values of a config that is yet to be made, so that its class computes what follows."""
+    *folders, last = key.split(".")
+    owner, holder = default_config(kind), values
+    for name in folders:
+        name = _checked(owner, name, kind.__name__, key)
+        owner = getattr(owner, name, None)
+        if not isinstance(holder.get(name), dict):
+            holder[name] = _seed(owner)
+        holder = holder[name]
+    holder[_checked(owner, last, kind.__name__, key)] = value
+
+
+def _checked(owner: Any, name: str, where: str, key: str) -> str:
+    """The name that a config itself uses for an option."""
+    if not _is_config(owner):
+        return name
+    if not _takes(owner, name):
+        near = closest(name, _options(owner))
+        head = key[: len(key) - len(name)] if key.endswith(name) else ""
+        raise UnknownOptionError(where, key, None if near is None else head + near)
+    mapped: str = type(owner).attribute_map.get(name, name)
+    return mapped
+
+
+def _seed(default: Any) -> dict[str, Any]:
+    """What stands where a setting reaches into something that the values leave to its default."""
+    if _is_config(default):
+        return {key: value for key, value in default.to_diff_dict().items() if key != _STAMP}
+    return dict(default) if isinstance(default, dict) else {}
+
+
+def _takes(config: Any, name: str) -> bool:
+    return name in _TAKEN_BY_ALL or name in _options(config) or _takes_anything(type(config))
+
+
+def _options(config: Any) -> frozenset[str]:
+    """The names of a config's own options, those that it computes from others too."""
+    kind = type(config)
+    names = {*config.to_dict(), *kind.attribute_map, *_constructor_names(kind)}
+    names |= {name for name in vars(config) if not callable(getattr(config, name, None))}
+    return frozenset(name for name in names if not name.startswith("_"))
+
+
+def _constructor_names(kind: type) -> Iterator[str]:
+    for parameter in inspect.signature(kind).parameters.values():
+        if parameter.kind is not inspect.Parameter.VAR_KEYWORD:
+            yield parameter.name
+
+
+def _takes_anything(kind: type) -> bool:
+    """Whether the constructor names no option at all."""
+    return not list(_constructor_names(kind))
