@@ -20,10 +20,10 @@ _WIDTH = 120
 
 
 class NotImportableError(BufauditError):
-    """A class or function that has no place in a module, by which each rank could find it."""
+    """A class that cannot be found by its name."""
 
-    def __init__(self, found: Any) -> None:
-        super().__init__(f"{found.__qualname__} cannot be imported from {found.__module__}; define it at the top level")
+    def __init__(self, kind: type) -> None:
+        super().__init__(f"{kind.__qualname__} cannot be imported from {kind.__module__}; define it at the top level")
 
 
 class WrongConfigError(BufauditError):
@@ -47,12 +47,13 @@ def assert_state_kept(
     single tensors cannot be followed, it warns.
 
     Raises `AssertionError`, with the lost tensors, their outcome on each rank and the lines that register them, also
-    where the load raises or cannot be followed; `BufauditError` where the model cannot be built.
+    where the load raises, or cannot be followed, and where the model cannot be built.
     """
+    from bufaudit.tracing.paths import of_function
     from bufaudit.tracing.trace import trace_model
 
-    report = trace_model(_target(model_class, config), (path if isinstance(path, str) else _name(path),), world_size)
-    check_report(report)
+    load_path = path if isinstance(path, str) else of_function(path)
+    check_report(trace_model(_target(model_class, config), (load_path,), world_size))
 
 
 def check_report(report: ModelReport) -> None:
@@ -61,7 +62,7 @@ def check_report(report: ModelReport) -> None:
     kept = all(path.error is None and not any(tensor.lost for tensor in path.tensors) for path in report.paths)
     if not (followed and kept):
         text = render_probe(ProbeResult((report,)), "text", width=_WIDTH).decode()
-        raise AssertionError(f"{report.class_name} {'loses state' if followed else 'could not be followed'}\n\n{text}")
+        raise AssertionError(f"{report.class_name} {'does not keep its state' if followed else 'could not be followed'}\n\n{text}")
     untraced = sum(tensor.verdict == "untraced" for path in report.paths for tensor in path.tensors)
     if untraced:
         warnings.warn(f"{untraced} tensors of {report.class_name} could not be followed", stacklevel=3)
@@ -82,15 +83,15 @@ def _target(model_class: Any, config: Any) -> Target:
     return Target(model_class.__name__, name, ConfigRecipe(_name(type(config)), config.to_dict()))
 
 
-def _name(found: Any) -> str:
-    """A class or function as `module:name`."""
+def _name(kind: type) -> str:
+    """A class as `module:Class`."""
     from bufaudit.tracing.configs import load_class, qualified
 
-    name = qualified(found)
+    name = qualified(kind)
     try:
-        same = load_class(name) is found
+        same = load_class(name) is kind
     except (ImportError, AttributeError):
         same = False
     if not same:
-        raise NotImportableError(found)
+        raise NotImportableError(kind)
     return name

@@ -73,7 +73,7 @@ class _Style:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _ListedPath:
-    """A path and what is to be said of it by name: its new losses, and what could not be followed.
+    """A path and what is to be said of it by name: its new losses, and what could not be followed alone.
 
     `known` counts the losses, an exception included, that the baseline has.
     """
@@ -109,7 +109,7 @@ def _listed(model: ModelReport, path: PathReport, known: Set[Loss]) -> _ListedPa
         model,
         path,
         lost=new,
-        untraced=tuple(tensor for tensor in path.tensors if tensor.verdict == "untraced"),
+        untraced=() if path.untraced else tuple(tensor for tensor in path.tensors if tensor.verdict == "untraced"),
         known=len(lost) - len(new) + known_error,
         known_error=known_error,
     )

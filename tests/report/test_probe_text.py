@@ -82,9 +82,12 @@ def test_what_was_lost_before_an_exception_is_still_named() -> None:
 
 
 def test_a_path_that_could_not_be_followed_never_reads_as_clean() -> None:
-    path = PathReport("zero3", (), untraced="transformers 9 loads in another way")
+    reason = "transformers 9 loads in another way"
+    tensors = tuple(replace(weight, ranks=("untraced", "untraced"), reason=reason) for weight in WEIGHTS)
+    path = PathReport("zero3", tensors, untraced=reason)
     assert _on(path).splitlines()[2:] == [
         "zero3",
+        "  parameters  6 untraced",
         "  untraced: transformers 9 loads in another way",
         "",
         "No path could be followed.",
