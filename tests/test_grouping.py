@@ -113,6 +113,12 @@ class TestGrouped:
         ]
         assert [key for key, _ in keys(*reversed(BIASES), MEAN)] == ["layers.{0…3,5}.gate.bias", "norm.mean"]
 
+    def test_shapes_may_differ_where_that_is_asked_for(self) -> None:
+        tensors = (BIAS, replace(BIASES[1], shape=(8, 32)), replace(BIASES[2], shape=(4,)))
+        (group,) = grouped(tensors, by_shape=False)
+        assert (str(group.pattern), group.tensors) == ("layers.{0…2}.gate.bias", tensors)
+        assert group.shapes == ((4,), (8, 32), (256,))
+
     @given(st.lists(st.builds(lambda name, shape: replace(BIAS, name=name, shape=(shape,)), tensor_names,
                               st.integers(0, 1)), max_size=20, unique_by=lambda tensor: tensor.name))  # fmt: skip
     def test_no_tensor_is_lost_or_twice(self, tensors: list[TensorReport]) -> None:

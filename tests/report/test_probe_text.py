@@ -149,6 +149,12 @@ def test_notes_and_partial_writes_are_said() -> None:
     assert "   = partial: the right value reaches a part of it only\n" in text
 
 
+def test_shapes_do_not_split_a_group() -> None:
+    """The layers of a convolutional network all have a width of their own."""
+    text = _on(replace(ZERO3, tensors=tuple(replace(bias, shape=(8 << n,)) for n, bias in enumerate(BIASES))))
+    assert "   = 5 persistent buffers of float32, 5 shapes from (8) to (128); " in text
+
+
 @pytest.mark.parametrize(
     ("ranks", "words"),
     [
@@ -185,7 +191,7 @@ def test_every_group_of_lost_tensors_has_its_whole_name(result: ProbeResult) -> 
     for model in result.models:
         for path in model.paths:
             lost = [t for t in path.tensors if t.lost and not (path.error and t.verdict == "raised")]
-            for group in grouped(lost):
+            for group in grouped(lost, by_shape=False):
                 assert f"{group.sample.verdict} {printable(str(group.pattern))}" in lines
 
 
