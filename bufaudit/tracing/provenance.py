@@ -29,18 +29,21 @@ Span = tuple[int, int, int]
 class Memory:
     """One storage. `spans` cover it in order and without gaps, neighbours of one origin merged.
 
-    `on_meta` tells that it has no data where the path runs, not only here. `loaded` tells that a checkpoint's value has
-    been written to it at some time. `stale` tells that what it holds here is not the value it would have there.
+    `on_meta` tells that it has no data where the path runs, not only here. `values` is a real storage of the same
+    layout that holds what it would hold there, None where that is not known. `loaded` tells that a checkpoint's value
+    has been written to it at some time.
     """
 
-    __slots__ = ("loaded", "on_meta", "size", "spans", "stale", "storage")
+    __slots__ = ("loaded", "on_meta", "size", "spans", "storage", "values")
 
-    def __init__(self, storage: torch.UntypedStorage, origin: int, on_meta: bool, stale: bool) -> None:
+    def __init__(
+        self, storage: torch.UntypedStorage, origin: int, on_meta: bool, values: torch.UntypedStorage | None
+    ) -> None:
         self.storage = storage
         self.size = storage.nbytes()
         self.spans: list[Span] = [(0, self.size, origin)]
         self.on_meta = on_meta
-        self.stale = stale
+        self.values = values
         self.loaded = bool(origin & CHECKPOINT)
 
     def write(self, start: int, end: int, origin: int) -> None:
@@ -81,7 +84,7 @@ class Ledger:
         known = self._memories.get(storage._cdata)
         if known is None:
             on_meta = tensor.is_meta
-            known = Memory(storage, UNWRITTEN if on_meta else COMPUTED, on_meta, stale=False)
+            known = Memory(storage, UNWRITTEN if on_meta else COMPUTED, on_meta, None if on_meta else storage)
             self._memories[storage._cdata] = known
         return known
 
@@ -89,10 +92,17 @@ class Ledger:
         """Whether the storage of a tensor has been met before."""
         return tensor.untyped_storage()._cdata in self._memories
 
-    def enter(self, tensor: torch.Tensor, origin: int, *, on_meta: bool = False, stale: bool = False) -> Memory:
-        """Note a new storage, or what an old one has become as a whole."""
+    def enter(
+        self,
+        tensor: torch.Tensor,
+        origin: int,
+        *,
+        on_meta: bool = False,
+        values: torch.UntypedStorage | None = None,
+    ) -> Memory:
+        """Note a new storage."""
         storage = tensor.untyped_storage()
-        memory = Memory(storage, origin, on_meta, stale)
+        memory = Memory(storage, origin, on_meta, values)
         self._memories[storage._cdata] = memory
         return memory
 

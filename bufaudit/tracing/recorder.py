@@ -1,7 +1,8 @@
 """Runs a path's tensor code without data and notes in the ledger where every value comes from.
 
-Tensors stand on the meta device here and claim to be on the CPU, unless the path itself put them on meta. What is small
-and needs no data that is not there is computed for real, so that `.item()` of a constant works.
+Tensors stand on the meta device here and claim to be on the CPU, unless the path itself put them on meta. Small values
+that do not come from the checkpoint or from a random generator are computed for real beside it, so that `.item()` of a
+constant works.
 """
 
 from __future__ import annotations
@@ -20,8 +21,10 @@ if TYPE_CHECKING:
 
     from bufaudit.tracing.provenance import Ledger, Memory
 
-#: Elements up to which a value is computed for real.
-_SMALL = 1 << 16
+#: Elements up to which, over all inputs together, a known value is computed with.
+_SMALL = 1 << 22
+#: Elements up to which a new value is known.
+_SMALL_NEW = 1 << 16
 _CPU = torch.device("cpu")
 _META = torch.device("meta")
 
@@ -41,10 +44,13 @@ _SCATTERING = frozenset(
     "index_put_ _index_put_impl_ index_copy_ index_fill_ index_add_ scatter_ scatter_add_ scatter_reduce_ "
     "masked_fill_ masked_scatter_ put_".split()
 )
-#: They give Python what a tensor holds.
-_READING = frozenset("_local_scalar_dense equal is_nonzero allclose".split())
-#: On meta these have no data to move.
-_MOVING = frozenset("_to_copy copy_ copy".split())
+#: Nobody can tell what they give.
+_RANDOM = frozenset(
+    "rand randn randint randperm rand_like randn_like randint_like normal normal_ uniform_ random_ bernoulli bernoulli_ "
+    "exponential_ geometric_ log_normal_ cauchy_ multinomial".split()
+)
+#: In place, and nothing of the value changes.
+_UNTOUCHING = frozenset("resize_ detach_ requires_grad_ as_strided_ t_ transpose_ squeeze_ unsqueeze_".split())
 
 
 class UntraceableError(BaseException):
@@ -63,7 +69,13 @@ class _Plan:
 
     @property
     def empty(self) -> bool:
+        """Whether it gives memory that nobody wrote."""
         return self.name in _EMPTY
+
+    @property
+    def fresh(self) -> bool:
+        """Whether what it gives is new."""
+        return not self.writes and not self.out
 
 
 class Recorder:
@@ -71,17 +83,17 @@ class Recorder:
 
     def __init__(self, ledger: Ledger) -> None:
         self.ledger = ledger
-        self._function_mode = Claims(ledger)
-        self._dispatch_mode = _Records(ledger)
+        self._claims = Claims(ledger)
+        self._records = _Records(ledger)
 
     def __enter__(self) -> Recorder:
-        self._dispatch_mode.__enter__()
-        self._function_mode.__enter__()
+        self._records.__enter__()
+        self._claims.__enter__()
         return self
 
     def __exit__(self, *exception: Any) -> None:
-        self._function_mode.__exit__(*exception)
-        self._dispatch_mode.__exit__(*exception)
+        self._claims.__exit__(*exception)
+        self._records.__exit__(*exception)
 
 
 def fresh(ledger: Ledger, shape: Sequence[int], dtype: torch.dtype, origin: int) -> torch.Tensor:
@@ -101,6 +113,7 @@ class Claims(TorchFunctionMode):
             torch.Tensor.device.__get__: self._device,
             torch.Tensor.is_meta.__get__: self._is_meta,
             torch.Tensor.is_cpu.__get__: self._is_cpu,
+            torch.Tensor.data.__set__: self._set_data,
             torch.Tensor.data_ptr: self._data_ptr,
             torch.Tensor.to: self._to,
             torch.Tensor.cpu: self._cpu,
@@ -118,54 +131,62 @@ class Claims(TorchFunctionMode):
             return answer(func, *args, **(kwargs or {}))
         return func(*args, **(kwargs or {}))
 
+    def _here(self, tensor: torch.Tensor) -> bool:
+        """Whether a tensor stands on meta only here."""
+        return tensor.is_meta and not self._ledger.memory(tensor).on_meta
+
     def _device(self, func: Any, tensor: torch.Tensor) -> torch.device:
-        device: torch.device = func(tensor)
-        return _CPU if device.type == "meta" and not self._ledger.memory(tensor).on_meta else device
+        return _CPU if self._here(tensor) else func(tensor)
 
     def _is_meta(self, func: Any, tensor: torch.Tensor) -> bool:
-        return bool(func(tensor)) and self._ledger.memory(tensor).on_meta
+        return tensor.is_meta and not self._here(tensor)
 
     def _is_cpu(self, func: Any, tensor: torch.Tensor) -> bool:
-        return bool(func(tensor)) or not self._ledger.memory(tensor).on_meta
+        return self._here(tensor) or bool(func(tensor))
 
     def _data_ptr(self, func: Any, tensor: torch.Tensor) -> int:
-        if not tensor.is_meta or self._ledger.memory(tensor).on_meta:
+        if not self._here(tensor):
             return int(func(tensor))
         return tensor.untyped_storage()._cdata + tensor.storage_offset() * tensor.element_size()
 
-    def _cpu(self, func: Any, tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
-        if tensor.is_meta and not self._ledger.memory(tensor).on_meta:
-            return tensor
-        result: torch.Tensor = func(tensor, *args, **kwargs)
-        return result
+    def _set_data(self, func: Any, tensor: torch.Tensor, value: torch.Tensor) -> None:
+        """What came from outside of torch stands on the CPU here, and torch keeps the two apart."""
+        if tensor.is_meta == value.is_meta:
+            func(tensor, value)
+        elif tensor.is_meta:
+            func(tensor, twin(self._ledger, value))
+        else:
+            moved = torch.Tensor._make_subclass(type(tensor), value.detach(), tensor.requires_grad)
+            torch._C._swap_tensor_impl(tensor, moved)
 
-    def _to(self, func: Any, tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+    def _cpu(self, func: Any, tensor: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+        return tensor if self._here(tensor) else func(tensor, *args, **kwargs)
+
+    def _to(self, func: Any, tensor: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
         """A move to where the tensor says that it is must give the tensor itself, not a copy."""
-        if tensor.is_meta and not self._ledger.memory(tensor).on_meta:
+        if self._here(tensor):
             args = tuple(
                 self._claimed(arg) if isinstance(arg, torch.Tensor) else arg for arg in args if not _is_cpu(arg)
             )
             if "other" in kwargs:
-                kwargs["other"] = self._claimed(kwargs["other"])
+                args = (self._claimed(kwargs.pop("other")), *args)
             if _is_cpu(kwargs.get("device")):
                 del kwargs["device"]
-            if not args and not kwargs.keys() - {"non_blocking", "memory_format", "copy"} and not kwargs.get("copy"):
+            asked = [arg for arg in args if not isinstance(arg, bool)]
+            if not asked and not kwargs.get("copy") and kwargs.keys() <= {"non_blocking", "copy"}:
                 return tensor
-            if len(args) == 1 and isinstance(args[0], bool):
-                return tensor
-        result: torch.Tensor = func(tensor, *args, **kwargs)
-        return result
+        return func(tensor, *args, **kwargs)
 
     def _claimed(self, other: torch.Tensor) -> torch.Tensor | torch.dtype:
         """What `tensor.to(other)` asks for of a tensor on the CPU."""
-        here = not other.is_meta or not self._ledger.memory(other).on_meta
-        return other.dtype if here and other.device.type in ("cpu", "meta") else other
+        return other.dtype if self._here(other) or other.is_cpu else other
 
     def _values(self, func: Any, tensor: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
-        memory = self._ledger.memory(tensor)
-        if (tensor.is_meta or memory.stale) and not memory.on_meta:
-            raise UntraceableError(f"the path reads the values of a tensor with {func.__name__}()")
-        return func(tensor, *args, **kwargs)
+        with torch._C._DisableTorchDispatch():
+            known = _known(self._ledger, tensor)
+            if known is None and not self._ledger.memory(tensor).on_meta:
+                raise UntraceableError(f"the path reads the values of a tensor with {func.__name__}()")
+            return func(tensor if known is None else known, *args, **kwargs)
 
 
 class _Records(TorchDispatchMode):
@@ -176,6 +197,11 @@ class _Records(TorchDispatchMode):
         self._ledger = ledger
         self._plans: dict[Any, _Plan] = {}
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # Nothing is compiled here, and the guard against it costs more than the work.
+        return False
+
     def __torch_dispatch__(
         self, func: Any, types: Iterable[type], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
@@ -185,126 +211,139 @@ class _Records(TorchDispatchMode):
         plan = self._plans.get(func)
         if plan is None:
             plan = self._plans[func] = _plan(func)
+        if plan.views:
+            return func(*args, **(kwargs or {}))
         with torch._C.DisableTorchFunction():
             return self._run(func, plan, args, kwargs or {})
 
     def _run(self, func: Any, plan: _Plan, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        ledger = self._ledger
-        if plan.views:
+        if plan.name == "set_":
+            if len(args) > 1 and isinstance(args[1], torch.UntypedStorage) and args[0].is_meta:
+                args = (args[0], _without_data(self._ledger, args[1]), *args[2:])
             return func(*args, **kwargs)
-        inputs = [(tensor, ledger.memory(tensor)) for tensor in _tensors(args, kwargs)]
+        inputs = _tensors(args, kwargs)
         if not inputs:
             return self._make(func, plan, args, kwargs)
-        absent = any(tensor.is_meta or memory.stale for tensor, memory in inputs)
+        memories = [self._ledger.memory(tensor) for tensor in inputs]
         device = kwargs.get("device") if plan.takes_device else None
-        if absent:
-            on_meta = any(memory.on_meta for _, memory in inputs)
-            moves = device.type if isinstance(device, torch.device) else None
-            self._refuse(func, plan, inputs, on_meta, moves)
-            if moves is not None:
-                on_meta = moves == "meta"
-            result = self._without_data(func, plan, args, kwargs, device)
-        else:
-            on_meta = isinstance(device, torch.device) and device.type == "meta"
-            result = func(*args, **kwargs)
+        on_meta = any(memory.on_meta for memory in memories)
+        self._refuse(plan, memories, device)
+        if device is not None:
+            on_meta = device.type == "meta"
+        result = None if on_meta else self._with_values(func, plan, args, kwargs, inputs)
+        known = result is not None
+        if not known:
+            result = self._without_values(func, plan, args, kwargs)
         if plan.writes or plan.out:
-            self._note_writes(plan, args, kwargs, inputs)
+            self._note_writes(plan, args, kwargs, inputs, known=known)
         self._note_results(plan, result, inputs, on_meta)
         return result
 
     def _make(self, func: Any, plan: _Plan, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Run an operator that takes no tensor: for real where its result is small, or where meta cannot."""
+        """Run an operator that takes no tensor."""
         device = kwargs.get("device")
-        if isinstance(device, torch.device) and device.type == "meta":
-            result = func(*args, **kwargs)
-            self._enter_all(result, UNWRITTEN, on_meta=True)
-            return result
-        origin = UNWRITTEN if plan.empty else COMPUTED
-        if plan.takes_device:
-            try:
-                result = func(*args, **(kwargs | {"device": _META, "pin_memory": False}))
-            except (NotImplementedError, TypeError, RuntimeError):
-                result = None
-            if isinstance(result, torch.Tensor) and result.numel() > _SMALL:
-                self._enter_all(result, origin)
-                return result
-        result = func(*args, **kwargs)
-        self._enter_all(result, origin)
+        on_meta = isinstance(device, torch.device) and device.type == "meta"
+        origin = UNWRITTEN if plan.empty or on_meta else COMPUTED
+        if not plan.takes_device:
+            return func(*args, **kwargs)
+        try:
+            result = func(*args, **(kwargs | {"device": _META, "pin_memory": False}))
+        except NotImplementedError:
+            result = twin(self._ledger, func(*args, **kwargs))
+        if on_meta or plan.name in _RANDOM or result.numel() > _SMALL_NEW:
+            self._ledger.enter(result, origin, on_meta=on_meta)
+        else:
+            values = func(*args, **(kwargs | {"device": _CPU, "pin_memory": False}))
+            self._ledger.enter(result, origin, values=values.untyped_storage())
         return result
 
-    def _enter_all(self, result: Any, origin: int, *, on_meta: bool = False) -> None:
-        for tensor in _tensors((result,), {}):
-            if not self._ledger.knows(tensor):
-                self._ledger.enter(tensor, origin, on_meta=on_meta)
-
-    def _refuse(
-        self,
-        func: Any,
-        plan: _Plan,
-        inputs: Sequence[tuple[torch.Tensor, Memory]],
-        on_meta: bool,
-        moves: str | None,
-    ) -> None:
-        """Raise what torch would raise there, and what only the missing data here makes impossible."""
-        if plan.name in _READING and not on_meta:
-            raise UntraceableError(f"the path reads the value of a tensor ({plan.name.strip('_')})")
-        if plan.name not in _MOVING:
-            return
-        source = inputs[-1][1] if plan.name == "copy_" else inputs[0][1]
-        target_on_meta = inputs[0][1].on_meta if plan.name == "copy_" else moves in (None, "meta")
-        if source.on_meta and not target_on_meta:
+    def _refuse(self, plan: _Plan, memories: Sequence[Memory], device: torch.device | None) -> None:
+        """Raise what torch raises where a path moves data that it does not have."""
+        if plan.name == "copy_":
+            refused = memories[-1].on_meta and not memories[0].on_meta
+        else:
+            refused = plan.name == "_to_copy" and memories[0].on_meta and device is not None and device.type != "meta"
+        if refused:
             raise NotImplementedError("Cannot copy out of meta tensor; no data!")
 
-    def _without_data(
-        self, func: Any, plan: _Plan, args: tuple[Any, ...], kwargs: dict[str, Any], device: Any
+    def _with_values(
+        self, func: Any, plan: _Plan, args: tuple[Any, ...], kwargs: dict[str, Any], inputs: Sequence[torch.Tensor]
     ) -> Any:
-        """Run on meta; tensors that are real here take part as meta ones."""
-        swapped: dict[int, torch.Tensor] = {}
+        """Compute with the values where all of them are known and few; None where not."""
+        if plan.name in _RANDOM:
+            return None
+        size = 1
+        for tensor in inputs:
+            size *= max(tensor.numel(), 1)
+        if size > _SMALL:
+            return None
+        known: dict[int, torch.Tensor] = {}
+        stands_for: dict[int, torch.Tensor] = {}
+        for tensor in inputs:
+            value = _known(self._ledger, tensor)
+            if value is None:
+                return None
+            known[id(tensor)] = value
+            stands_for[id(value)] = tensor
+        if kwargs.get("device") is not None:
+            kwargs = kwargs | {"device": _CPU}
+        result = func(*_mapped(args, known), **{key: _mapped(value, known) for key, value in kwargs.items()})
 
-        def on_meta(value: Any) -> Any:
+        def given(value: Any) -> Any:
             if isinstance(value, torch.Tensor):
-                if value.is_meta:
-                    return value
-                stand_in = torch.empty_strided(value.shape, value.stride(), dtype=value.dtype, device=_META)
-                swapped[id(stand_in)] = value
-                return stand_in
+                return stands_for[id(value)] if id(value) in stands_for else twin(self._ledger, value)
             if isinstance(value, (list, tuple)):
-                return type(value)(on_meta(each) for each in value)
+                return type(value)(given(each) for each in value)
             return value
 
-        moved = {key: on_meta(value) for key, value in kwargs.items()}
-        if device is not None:
-            moved["device"] = _META
-            moved.pop("pin_memory", None)
-            moved.pop("non_blocking", None)
+        return given(result)
+
+    def _without_values(self, func: Any, plan: _Plan, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run on meta; what came from outside of torch takes part as a meta tensor."""
+        moved: dict[int, torch.Tensor] = {}
+        stands_for: dict[int, torch.Tensor] = {}
+        for tensor in _tensors(args, kwargs):
+            if not tensor.is_meta:
+                shape = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=_META)
+                moved[id(tensor)] = shape
+                stands_for[id(shape)] = tensor
+        if moved:
+            args = _mapped(args, moved)
+            kwargs = {key: _mapped(value, moved) for key, value in kwargs.items()}
+        if kwargs.get("device") is not None:
+            kwargs = {key: value for key, value in kwargs.items() if key not in ("pin_memory", "non_blocking")}
+            kwargs["device"] = _META
         try:
-            result = func(*(on_meta(arg) for arg in args), **moved)
+            result = func(*args, **kwargs)
         except NotImplementedError as error:
-            raise UntraceableError(f"{plan.name} cannot run without data") from error
-        for index in plan.writes:
-            for tensor in _tensors((args[index],), {}):
-                if not tensor.is_meta:
-                    self._ledger.memory(tensor).stale = True
-        if isinstance(result, torch.Tensor):
-            return swapped.get(id(result), result)
-        if isinstance(result, (list, tuple)):
-            return type(result)(swapped.get(id(each), each) for each in result)
-        return result
+            raise UntraceableError(f"the path needs values that only real data has ({plan.name})") from error
+        except RuntimeError as error:
+            if "meta tensor" not in str(error):
+                raise
+            raise UntraceableError(f"the path reads the value of a tensor ({plan.name.strip('_')})") from error
+        return _mapped(result, stands_for) if stands_for else result
 
     def _note_writes(
         self,
         plan: _Plan,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
-        inputs: Sequence[tuple[torch.Tensor, Memory]],
+        inputs: Sequence[torch.Tensor],
+        *,
+        known: bool,
     ) -> None:
         ledger = self._ledger
-        targets = [
-            *(tensor for index in plan.writes if index < len(args) for tensor in _tensors((args[index],), {})),
-            *(tensor for name in plan.out if name in kwargs for tensor in _tensors((kwargs[name],), {})),
-        ]
+        targets = _tensors(
+            [args[index] for index in plan.writes if index < len(args)],
+            {name: kwargs[name] for name in plan.out if name in kwargs},
+        )
         written = {id(tensor) for tensor in targets}
-        sources = [tensor for tensor, _ in inputs if id(tensor) not in written]
+        sources = [tensor for tensor in inputs if id(tensor) not in written]
+        if plan.name in _UNTOUCHING:
+            return
+        if not known:
+            for target in targets:
+                ledger.memory(target).values = None
         if plan.name == "copy_" and sources:
             ledger.copy(targets[0], sources[0])
             return
@@ -313,45 +352,75 @@ class _Records(TorchDispatchMode):
             if plan.name in _OVERWRITING or plan.out:
                 ledger.write(target, joined(of_sources) if sources else COMPUTED)
             elif plan.name in _SCATTERING:
-                values = _union(ledger, sources[-1:]) if sources else COMPUTED
-                ledger.write(target, ledger.origin(target) | (values or COMPUTED))
-            elif plan.name not in ("set_", "resize_", "detach_", "requires_grad_", "as_strided_", "t_", "squeeze_"):
+                ledger.write(target, ledger.origin(target) | (_union(ledger, sources[-1:]) or COMPUTED))
+            else:
                 ledger.write(target, joined(ledger.origin(target) | of_sources))
 
-    def _note_results(
-        self, plan: _Plan, result: Any, inputs: Sequence[tuple[torch.Tensor, Memory]], on_meta: bool
-    ) -> None:
+    def _note_results(self, plan: _Plan, result: Any, inputs: Sequence[torch.Tensor], on_meta: bool) -> None:
         ledger = self._ledger
         origin: int | None = None
         for tensor in _tensors((result,), {}):
-            if ledger.knows(tensor):
+            if ledger.knows(tensor) and not plan.fresh:
                 continue
+            values = ledger.memory(tensor).values if ledger.knows(tensor) else None
             if on_meta or plan.empty:
-                ledger.enter(tensor, UNWRITTEN, on_meta=on_meta)
+                ledger.enter(tensor, UNWRITTEN, on_meta=on_meta, values=values)
                 continue
             if plan.name in _SHAPED:
-                ledger.enter(tensor, COMPUTED)
+                ledger.enter(tensor, COMPUTED, values=values)
                 continue
             if origin is None:
-                origin = joined(_union(ledger, [each for each, _ in inputs]))
-            ledger.enter(tensor, origin)
+                origin = joined(_union(ledger, inputs))
+            ledger.enter(tensor, origin, values=values)
             if origin not in (UNWRITTEN, COMPUTED, CHECKPOINT):
-                self._note_parts(plan, tensor, [each for each, _ in inputs])
+                self._note_parts(plan, tensor, inputs)
 
     def _note_parts(self, plan: _Plan, result: torch.Tensor, inputs: Sequence[torch.Tensor]) -> None:
         """Where a copy or a concatenation keeps the parts apart, so does the ledger."""
-        if plan.name in ("clone", "_to_copy", "contiguous") and len(inputs) == 1:
+        if plan.name in ("clone", "_to_copy") and len(inputs) == 1:
             self._ledger.copy(result, inputs[0])
-        elif plan.name == "cat" and result.dim():
-            sizes = [tensor.numel() for tensor in inputs]
-            if sum(sizes) == result.numel() and all(
-                tensor.shape[1:] == result.shape[1:] for tensor in inputs if tensor.numel()
-            ):
-                start = 0
-                for tensor in inputs:
-                    if tensor.numel():
-                        self._ledger.copy(result[start : start + tensor.shape[0]], tensor)
-                        start += tensor.shape[0]
+        elif plan.name == "cat" and all(tensor.shape[1:] == result.shape[1:] for tensor in inputs if tensor.numel()):
+            start = 0
+            for tensor in inputs:
+                if tensor.numel():
+                    self._ledger.copy(result[start : start + tensor.shape[0]], tensor)
+                    start += tensor.shape[0]
+
+
+def twin(ledger: Ledger, real: torch.Tensor) -> torch.Tensor:
+    """A tensor without data that stands for a real one, whose values stay known."""
+    storage = _without_data(ledger, real.untyped_storage())
+    with torch._C.DisableTorchFunction(), torch._C._DisableTorchDispatch():
+        shaped = torch.empty(0, dtype=real.dtype, device=_META)
+        return shaped.set_(storage, real.storage_offset(), real.shape, real.stride())
+
+
+def _without_data(ledger: Ledger, values: torch.UntypedStorage) -> torch.UntypedStorage:
+    """A meta storage that stands for a real one."""
+    if values.device.type == "meta":
+        return values
+    with torch._C.DisableTorchFunction(), torch._C._DisableTorchDispatch():
+        bytes_of_it = torch.empty(values.nbytes(), dtype=torch.uint8, device=_META)
+    ledger.enter(bytes_of_it, COMPUTED, values=values)
+    return bytes_of_it.untyped_storage()
+
+
+def _known(ledger: Ledger, tensor: torch.Tensor) -> torch.Tensor | None:
+    """The values of a tensor as a real one, None where they are not known."""
+    values = ledger.memory(tensor).values
+    if values is None or not tensor.is_meta:
+        return None if values is None else tensor
+    real = torch.empty(0, dtype=tensor.dtype, device=_CPU)
+    return real.set_(values, tensor.storage_offset(), tensor.shape, tensor.stride())
+
+
+def _mapped(value: Any, exchange: dict[int, torch.Tensor]) -> Any:
+    """The value with some tensors in it exchanged, by their identity."""
+    if isinstance(value, torch.Tensor):
+        return exchange.get(id(value), value)
+    if isinstance(value, (list, tuple)):
+        return type(value)(_mapped(each, exchange) for each in value)
+    return value
 
 
 def _plan(func: Any) -> _Plan:
@@ -372,17 +441,15 @@ def _plan(func: Any) -> _Plan:
     return _Plan(name, tuple(writes), tuple(out), views and not writes, takes_device)
 
 
-def _tensors(args: Iterable[Any], kwargs: dict[str, Any]) -> Iterator[torch.Tensor]:
-    for value in args:
+def _tensors(args: Iterable[Any], kwargs: dict[str, Any]) -> list[torch.Tensor]:
+    """The tensors among arguments, and in lists among them."""
+    found: list[torch.Tensor] = []
+    for value in (*args, *kwargs.values()) if kwargs else args:
         if isinstance(value, torch.Tensor):
-            yield value
+            found.append(value)
         elif isinstance(value, (list, tuple)):
-            yield from _tensors(value, {})
-    for value in kwargs.values():
-        if isinstance(value, torch.Tensor):
-            yield value
-        elif isinstance(value, (list, tuple)):
-            yield from _tensors(value, {})
+            found.extend(each for each in value if isinstance(each, torch.Tensor))
+    return found
 
 
 def _union(ledger: Ledger, tensors: Iterable[torch.Tensor]) -> int:

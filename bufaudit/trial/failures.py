@@ -21,9 +21,11 @@ def path_error(error: BaseException, rank: int, model_class: str) -> PathError:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an exception's message that says something, cut where it is long."""
-    lines = (line.strip() for line in str(error).splitlines())
-    line = next(filter(None, lines), "")
+    """The first line of an exception's message that says something, with the next where it ends in a colon, cut."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    line = next(iter(lines), "")
+    if line.endswith(":"):
+        line = " ".join(lines[:2])
     return line if len(line) <= _ROOM else f"{line[: _ROOM - 1]}…"
 
 

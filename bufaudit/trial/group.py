@@ -175,5 +175,7 @@ def _place(rank: int, world_size: int) -> dict[str, str]:
     place = {"RANK": str(rank), "LOCAL_RANK": str(rank)}
     size = {"WORLD_SIZE": str(world_size), "LOCAL_WORLD_SIZE": str(world_size)}
     address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}
-    loopback = {"GLOO_SOCKET_IFNAME": "lo"} if sys.platform == "linux" and "GLOO_SOCKET_IFNAME" not in os.environ else {}
+    loopback = (
+        {"GLOO_SOCKET_IFNAME": "lo"} if sys.platform == "linux" and "GLOO_SOCKET_IFNAME" not in os.environ else {}
+    )
     return place | size | address | loopback

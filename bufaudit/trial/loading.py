@@ -41,9 +41,27 @@ def load(path: str, model_class: Any, checkpoint: str) -> torch.nn.Module:
     return model
 
 
+def is_sharded(tensor: torch.Tensor) -> bool:
+    """Whether ZeRO-3 has left this rank only a part of it."""
+    return hasattr(tensor, "ds_id")
+
+
+def shard_of(whole: torch.Tensor, tensor: torch.Tensor, rank: int) -> torch.Tensor:
+    """The part of a whole value that a rank has of a sharded parameter; it may be empty."""
+    length = tensor.ds_tensor.numel()  # type: ignore[attr-defined]
+    return whole.reshape(-1)[rank * length : (rank + 1) * length]
+
+
+def own_shard(tensor: torch.Tensor, rank: int) -> torch.Tensor:
+    """The part that a rank has of a sharded parameter, without padding."""
+    shard: torch.Tensor = tensor.ds_tensor  # type: ignore[attr-defined]
+    left = max(tensor.ds_numel - rank * shard.numel(), 0)  # type: ignore[attr-defined]
+    return shard.detach().reshape(-1)[:left]
+
+
 def gathered(tensor: torch.Tensor) -> torch.Tensor:
     """A tensor's whole value; for a sharded parameter all ranks must ask at once."""
-    if not hasattr(tensor, "ds_id"):
+    if not is_sharded(tensor):
         return tensor.detach()
     import deepspeed
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from contextlib import AbstractContextManager
 
 
 @contextmanager
@@ -40,3 +44,26 @@ def import_class(name: str) -> Any:
 def config_of(model_class: Any, options: Mapping[str, Any]) -> Any:
     """A config of the model's class: its defaults, and `options` on top."""
     return model_class.config_class.from_dict(dict(options))
+
+
+def build_on_meta(model_class: Any, config: Any) -> torch.nn.Module:
+    """A model without memory, not initialised."""
+    with torch.device("meta"), _creation_is_safe(), _initialisers().no_init_weights():
+        model: torch.nn.Module = model_class(copy.deepcopy(config))
+    return model
+
+
+def _creation_is_safe() -> AbstractContextManager[None]:
+    """What `from_pretrained` does for constructors that need values, where it does that."""
+    module = _initialisers()
+    patch = getattr(module, "meta_device_safe_creation_ops", nullcontext)
+    context: AbstractContextManager[None] = patch()
+    return context
+
+
+def _initialisers() -> Any:
+    """The module with `no_init_weights`, which has moved between versions."""
+    try:
+        return import_module("transformers.initialization")
+    except ModuleNotFoundError:
+        return import_module("transformers.modeling_utils")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,10 +15,10 @@ from typing import TYPE_CHECKING
 import torch
 
 from bufaudit.trial.channel import Channel
-from bufaudit.trial.comparing import judge
+from bufaudit.trial.comparing import ExpectedValues, judge
 from bufaudit.trial.expectations import read_expectations
 from bufaudit.trial.failures import path_error
-from bufaudit.trial.loading import gathered, load, prepare
+from bufaudit.trial.loading import gathered, is_sharded, load, own_shard, prepare, shard_of
 from bufaudit.trial.messages import (
     CompareReply,
     CompareRequest,
@@ -32,6 +33,10 @@ from bufaudit.trial.state import named_state
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from bufaudit.trial.messages import ExpectedTensor
+
+_BY_SHARD = "judged by the shard of this rank: not all ranks have a model to gather it from"
 
 
 class Rank:
@@ -57,22 +62,32 @@ class Rank:
         model, self._model = self._model, None
         folder = Path(self._request.folder)
         try:
-            return CompareReply(_compared(model, folder, gather=request.gather))
+            return CompareReply(_compared(model, folder, self._number, gather=request.gather))
         except Exception as error:
             return CompareReply((), path_error(error, self._number, self._request.model_class))
 
 
-def _compared(model: torch.nn.Module, folder: Path, *, gather: bool) -> tuple[Judgement, ...]:
+def _compared(model: torch.nn.Module, folder: Path, rank: int, *, gather: bool) -> tuple[Judgement, ...]:
     expected = read_expectations(folder)
-    found = {each.name: each for each in named_state(model)}
+    found = {each.name: each.tensor for each in named_state(model)}
     judgements = []
     for tensor in expected.tensors:
-        if tensor.name in found and found[tensor.name].kind == "parameter" and not gather:
-            judgements.append(Judgement("raised", reason="not all ranks have a model to gather it from"))
+        value = found.get(tensor.name)
+        if value is None or gather or not is_sharded(value):
+            judgements.append(judge(tensor, expected.values, value if value is None else gathered(value)))
         else:
-            value = gathered(found[tensor.name].tensor) if tensor.name in found else None
-            judgements.append(judge(tensor, expected.values, value))
+            judgements.append(_judge_shard(tensor, expected.values, value, rank))
     return tuple(judgements)
+
+
+def _judge_shard(expected: ExpectedTensor, values: ExpectedValues, found: torch.Tensor, rank: int) -> Judgement:
+    """The outcome of a parameter that cannot be gathered, by what this rank has of it."""
+    shard = own_shard(found, rank)
+    checkpoint = {expected.name: shard_of(values.checkpoint[expected.name], found, rank)} if expected.persisted else {}
+    judgement = judge(
+        replace(expected, shape=tuple(shard.shape)), ExpectedValues(checkpoint, values.constructed), shard
+    )
+    return replace(judgement, reason=_BY_SHARD)
 
 
 def main(arguments: Sequence[str]) -> None:

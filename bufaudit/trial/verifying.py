@@ -113,7 +113,13 @@ def _make_one(maker: Worker, subject: Subject, folder: Path, timeout: float) -> 
 
 
 def _load(
-    subjects: Sequence[Subject], made: _Made, path: str, world_size: int, folder: Path, timeout: float, progress: Progress
+    subjects: Sequence[Subject],
+    made: _Made,
+    path: str,
+    world_size: int,
+    folder: Path,
+    timeout: float,
+    progress: Progress,
 ) -> dict[int, PathReport]:
     """What a path does to each subject that has a checkpoint, by its number; ranks out of step are replaced."""
     left = [number for number, reply in enumerate(made.replies) if reply.error is None]

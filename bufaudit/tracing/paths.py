@@ -1,0 +1,236 @@
+"""The load paths that ship, each as a way to one rank's loaded model."""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+from unittest import mock
+
+import torch
+
+from bufaudit.errors import BufauditError, printable
+from bufaudit.tracing import checkpoint as checkpoints
+from bufaudit.tracing import stand_in
+from bufaudit.tracing.build import construct
+from bufaudit.tracing.configs import load_class, make_config
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from torch import nn
+
+    from bufaudit.tracing.checkpoint import Checkpoint
+    from bufaudit.tracing.provenance import Ledger
+    from bufaudit.tracing.ranks import Ranks
+    from bufaudit.tracing.targets import Target
+
+#: The names of paths that ship.
+NAMES = ("zero3", "from_pretrained", "params-only")
+#: Releases of transformers whose entry points the adapters know.
+_OLDEST, _NEWEST = (4, 57), (5, 999)
+#: What the adapters take hold of, or lean on, in `transformers.modeling_utils`.
+_ENTRY_POINTS = ("safe_open", "load_state_dict", "is_deepspeed_zero3_enabled")
+_ZERO3_ENTRY_POINTS = ("_load_state_dict_into_zero3_model",)
+
+Observe = "Callable[[int, nn.Module], None]"
+
+
+class UntracedError(BufauditError):
+    """A path that cannot be followed here; the message is the reason."""
+
+
+class UnknownPathError(BufauditError):
+    """A path that nothing is called by."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f'there is no load path "{printable(name)}"; known are {", ".join(NAMES)}, and module:function for your own'
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class LoadPath:
+    """A load path. `alike` tells that no rank can know which one it is, so that one trace stands for all of them.
+
+    `around` sets up what surrounds all ranks and gives what one rank does: from its number to the loaded model.
+    `stages` is called by it with the model where the loader proper has ended and initialisation begins.
+    """
+
+    name: str
+    alike: bool
+    around: Callable[[Run], Any]
+
+
+@dataclass(slots=True)
+class Run:
+    """One run of a path: what it is to load, and between which ranks."""
+
+    target: Target
+    checkpoint: Checkpoint
+    ranks: Ranks
+    ledger: Ledger
+    #: Called with a rank and its model as soon as the loader proper is done.
+    loaded: Callable[[int, nn.Module], None] = field(default=lambda rank, model: None)
+
+
+def find(name: str) -> LoadPath:
+    """The path of a name. Raises `UnknownPathError`, and `UntracedError` where it cannot be followed here."""
+    match name:
+        case "zero3":
+            _check_release((*_ENTRY_POINTS, *_ZERO3_ENTRY_POINTS))
+            return LoadPath(name, alike=False, around=_zero3)
+        case "from_pretrained":
+            _check_release(_ENTRY_POINTS)
+            return LoadPath(name, alike=True, around=_from_pretrained)
+        case "params-only":
+            return LoadPath(name, alike=True, around=_params_only)
+    if ":" not in name:
+        raise UnknownPathError(name)
+    return LoadPath(name, alike=False, around=_calling(_function(name)))
+
+
+def check_name(name: str) -> None:
+    """Raise `UnknownPathError` for a name that can be none."""
+    if name not in NAMES and ":" not in name:
+        raise UnknownPathError(name)
+
+
+def of_function(function: Callable[[nn.Module, dict[str, torch.Tensor]], object]) -> LoadPath:
+    """A path that is a function of the user's."""
+    return LoadPath(f"{function.__module__}:{function.__qualname__}", alike=False, around=_calling(function))
+
+
+def _check_release(entry_points: tuple[str, ...]) -> None:
+    try:
+        import transformers
+        from transformers import modeling_utils
+    except ImportError as error:
+        raise UntracedError(f"transformers cannot be imported: {error}") from None
+    version = transformers.__version__
+    release = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
+    if not _OLDEST <= release <= _NEWEST:
+        raise UntracedError(f"the loader of transformers {version} is not known; 4.57 and 5 are")
+    for name in entry_points:
+        if not hasattr(modeling_utils, name):
+            raise UntracedError(f"transformers {version} has no modeling_utils.{name}, where its loader is taken hold of")
+
+
+@contextmanager
+def _from_pretrained(run: Run) -> Iterator[Callable[[int], nn.Module]]:
+    kind: Any = load_class(run.target.model_class)
+    with checkpoints.in_place_of_files(run.checkpoint, run.ledger) as folder, _single_threaded(), _marked(run):
+
+        def load(rank: int) -> nn.Module:
+            model: nn.Module = kind.from_pretrained(str(folder), config=_config(run.target), use_safetensors=True)
+            return model
+
+        yield load
+
+
+@contextmanager
+def _zero3(run: Run) -> Iterator[Callable[[int], nn.Module]]:
+    from transformers.integrations import deepspeed as integration
+
+    config = _DeepSpeedConfig()
+    with ExitStack() as stack:
+        stack.enter_context(mock.patch.object(integration, "_hf_deepspeed_config_weak_ref", lambda: config))
+        stack.enter_context(stand_in.deepspeed(run.ranks, run.ledger))
+        yield stack.enter_context(_from_pretrained(run))
+
+
+@contextmanager
+def _params_only(run: Run) -> Iterator[Callable[[int], nn.Module]]:
+    def load(rank: int) -> nn.Module:
+        model = construct(run.target)
+        state = checkpoints.state_dict(run.checkpoint, run.ledger)
+        with torch.no_grad():
+            for name, parameter in model.named_parameters():
+                if name in state:
+                    parameter.copy_(state[name])
+        return model
+
+    yield load
+
+
+def _calling(function: Callable[[nn.Module, dict[str, torch.Tensor]], object]) -> Callable[[Run], Any]:
+    @contextmanager
+    def around(run: Run) -> Iterator[Callable[[int], nn.Module]]:
+        def load(rank: int) -> nn.Module:
+            model = construct(run.target)
+            result = function(model, checkpoints.state_dict(run.checkpoint, run.ledger))
+            return result if isinstance(result, torch.nn.Module) else model
+
+        yield load
+
+    return around
+
+
+def _function(name: str) -> Callable[[nn.Module, dict[str, torch.Tensor]], object]:
+    module, _, path = name.partition(":")
+    try:
+        found: Any = import_module(module)
+        for part in path.split("."):
+            found = getattr(found, part)
+    except Exception as error:
+        raise UntracedError(f"{printable(name)} cannot be imported: {type(error).__name__}: {error}") from None
+    if not callable(found):
+        raise UntracedError(f"{printable(name)} is no function")
+    function: Callable[[nn.Module, dict[str, torch.Tensor]], object] = found
+    return function
+
+
+def _config(target: Target) -> Any:
+    if target.config is None:
+        raise UntracedError(f"{target.class_name} is no model of transformers, and has no loader of its own")
+    return make_config(target.config)
+
+
+@contextmanager
+def _single_threaded() -> Iterator[None]:
+    """Modes are a thread's own, and transformers reads with threads unless it is told not to."""
+    with mock.patch.dict(os.environ, {"HF_DEACTIVATE_ASYNC_LOAD": "1"}):
+        os.environ.pop("HF_ENABLE_PARALLEL_LOADING", None)
+        yield
+
+
+@contextmanager
+def _marked(run: Run) -> Iterator[None]:
+    """Tells the run where transformers has loaded and goes on to missing keys."""
+    from transformers import PreTrainedModel
+
+    steps = ("_finalize_model_loading", "_move_missing_keys_from_meta_to_cpu", "_initialize_missing_keys")
+    name = next((step for step in steps if step in vars(PreTrainedModel)), None)
+    if name is None:
+        yield
+        return
+    original = vars(PreTrainedModel)[name]
+    function = original.__func__ if isinstance(original, staticmethod) else original
+
+    def marked(model: nn.Module, *args: Any, **kwargs: Any) -> Any:
+        run.loaded(run.ranks.rank, model)
+        return function(model, *args, **kwargs)
+
+    replacement = staticmethod(marked) if isinstance(original, staticmethod) else marked
+    with mock.patch.object(PreTrainedModel, name, replacement):
+        yield
+
+
+class _DeepSpeedConfig:
+    """What transformers asks of the DeepSpeed configuration that is in force."""
+
+    config: dict[str, Any] = {"zero_optimization": {"stage": 3}, "train_micro_batch_size_per_gpu": 1}
+
+    def is_zero3(self) -> bool:
+        return True
+
+    def is_zero2(self) -> bool:
+        return False
+
+    def is_offload(self) -> bool:
+        return False
+
+    def get_value(self, key: str, default: Any = None) -> Any:
+        return default

@@ -1,0 +1,220 @@
+"""A target and the paths to follow, to what becomes of each tensor."""
+
+from __future__ import annotations
+
+import traceback
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from bufaudit.declarations import declared_at
+from bufaudit.outcomes import ModelReport, PathError, PathReport, TensorReport
+from bufaudit.tracing import checkpoint as checkpoints
+from bufaudit.tracing.build import BuildError, on_meta
+from bufaudit.tracing.judging import Final, describe, held, outcome
+from bufaudit.tracing.paths import LoadPath, Run, UntracedError, find
+from bufaudit.tracing.provenance import Ledger
+from bufaudit.tracing.ranks import RanksDisagreeError, Ranks, process_group
+from bufaudit.tracing.recorder import Recorder, UntraceableError
+from bufaudit.tracing.stand_in import MissingFromStandInError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from torch import nn
+
+    from bufaudit.outcomes import Kind
+    from bufaudit.tracing.checkpoint import Checkpoint
+    from bufaudit.tracing.targets import Target
+
+
+def trace_model(
+    target: Target,
+    paths: Sequence[str | LoadPath],
+    world_size: int = 2,
+    checkpoint: Checkpoint | None = None,
+) -> ModelReport:
+    """Follow each path and say what becomes of the model's tensors, on each of `world_size` ranks.
+
+    `checkpoint` defaults to what the installed release would save of the model. A model that cannot be built gives a
+    report with an error; a path that raises, or cannot be followed, one that says so.
+
+    Raises `UnknownPathError` for a path that nothing is called by.
+    """
+    versions: dict[str, Any] = {
+        "target": target.text,
+        "class_name": target.class_name,
+        "transformers": _transformers_version(target),
+        "torch": torch.__version__,
+        "world_size": world_size,
+    }
+    try:
+        built = on_meta(target)
+    except BuildError as error:
+        return ModelReport(error=str(error), **versions)
+    tensors = describe(built.model)
+    places = declared_at(built.model)
+    if checkpoint is None:
+        checkpoint = default_checkpoint(target, built.model)
+    notes = ()
+    if built.escaped:
+        notes = (f"made outside of the meta device, whatever it is told: {', '.join(built.escaped)}",)
+    del built
+    reports = tuple(_follow(path, target, checkpoint, tensors, places, world_size) for path in paths)
+    return ModelReport(paths=reports, notes=notes, **versions)
+
+
+def default_checkpoint(target: Target, model: nn.Module) -> Checkpoint:
+    """What the model's own library would save of it."""
+    if target.config is None:
+        return checkpoints.plain(model)
+    return checkpoints.saved_by_transformers(model)
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What was seen of one rank: the names that held the checkpoint's value when the loader was done, and the end."""
+
+    loaded: frozenset[str] | None = None
+    final: Mapping[str, Final] = field(default_factory=dict)
+
+
+def _follow(
+    path: str | LoadPath,
+    target: Target,
+    checkpoint: Checkpoint,
+    tensors: Mapping[str, tuple[Kind, tuple[int, ...], str]],
+    places: Mapping[str, str],
+    world_size: int,
+) -> PathReport:
+    name = path if isinstance(path, str) else path.name
+    try:
+        found = find(path) if isinstance(path, str) else path
+        seen, error = _run(found, target, checkpoint, world_size)
+    except UntracedError as reason:
+        return _untraced(name, tensors, places, world_size, str(reason))
+    if isinstance(error, _Untraced):
+        return _untraced(name, tensors, places, world_size, error.reason)
+    reports = []
+    for each, (kind, shape, dtype) in tensors.items():
+        in_checkpoint = each in checkpoint.holds
+        finals = [rank.final.get(each) for rank in seen]
+        outcomes = tuple(
+            "raised"
+            if error is not None and not rank.final
+            else outcome(kind, in_checkpoint, final, rank.loaded is not None and each in rank.loaded)
+            for rank, final in zip(seen, finals, strict=True)
+        )
+        reports.append(
+            TensorReport(
+                each,
+                kind,
+                shape,
+                dtype,
+                outcomes,
+                partial=any(final is not None and final.partial for final in finals),
+                declared_at=places.get(each),
+            )
+        )
+    return PathReport(name, tuple(reports), error=error)
+
+
+@dataclass(frozen=True, slots=True)
+class _Untraced:
+    reason: str
+
+
+def _run(
+    path: LoadPath, target: Target, checkpoint: Checkpoint, world_size: int
+) -> tuple[list[_Seen], PathError | _Untraced | None]:
+    """Run a path on every rank, or on one that stands for all."""
+    size = 1 if path.alike else world_size
+    ledger = Ledger()
+    ranks = Ranks(size)
+    seen = [_Seen() for _ in range(size)]
+
+    def loaded(rank: int, model: nn.Module) -> None:
+        seen[rank].loaded = frozenset(held(model, ledger))
+
+    run = Run(target, checkpoint, ranks, ledger, loaded)
+    with ExitStack() as stack:
+        join = None if path.alike else stack.enter_context(process_group(ranks, ledger))
+        load = stack.enter_context(path.around(run))
+
+        def work(rank: int) -> None:
+            with ExitStack() as of_rank:
+                if join is not None:
+                    of_rank.enter_context(join(rank))
+                of_rank.enter_context(Recorder(ledger))
+                model = load(rank)
+            seen[rank].final = describe_final(model, ledger)
+
+        ends = ranks.run(work)
+    raised = {rank: end.raised for rank, end in enumerate(ends) if end.raised is not None}
+    error = _error(raised)
+    if path.alike:
+        seen *= world_size
+    return seen, error
+
+
+def describe_final(model: nn.Module, ledger: Ledger) -> Mapping[str, Final]:
+    """What each name of a loaded model holds."""
+    from bufaudit.tracing.judging import final
+
+    return final(model, ledger)
+
+
+def _error(raised: Mapping[int, BaseException]) -> PathError | _Untraced | None:
+    """What to say of the exceptions of some ranks: that of the first one that did not just wait for the others."""
+    for error in raised.values():
+        if isinstance(error, (KeyboardInterrupt, SystemExit)):
+            raise error
+        if isinstance(error, UntracedError):
+            raise error
+        if isinstance(error, (UntraceableError, MissingFromStandInError)):
+            return _Untraced(f"{error} (at {_place(error)})")
+    for rank, error in sorted(raised.items(), key=lambda item: isinstance(item[1], RanksDisagreeError)):
+        message = str(error).strip().splitlines()
+        return PathError(rank, type(error).__name__, message[0] if message else "", _place(error))
+    return None
+
+
+def _place(error: BaseException) -> str | None:
+    """Where an exception came from, as `package/file.py:line`: the innermost frame outside of torch and bufaudit."""
+    frames = traceback.extract_tb(error.__traceback__)
+    for frame in reversed(frames):
+        parts = Path(frame.filename).parts
+        if "site-packages" in parts or "dist-packages" in parts:
+            at = max(index for index, part in enumerate(parts) if part in ("site-packages", "dist-packages"))
+            shown = parts[at + 1 :]
+        else:
+            shown = parts[-2:]
+        if shown and shown[0] not in ("torch", "bufaudit", "tracing") and not frame.filename.startswith("<"):
+            return f"{'/'.join(shown)}:{frame.lineno}"
+    return None
+
+
+def _untraced(
+    name: str,
+    tensors: Mapping[str, tuple[Kind, tuple[int, ...], str]],
+    places: Mapping[str, str],
+    world_size: int,
+    reason: str,
+) -> PathReport:
+    reports = tuple(
+        TensorReport(each, kind, shape, dtype, ("untraced",) * world_size, declared_at=places.get(each), reason=reason)
+        for each, (kind, shape, dtype) in tensors.items()
+    )
+    return PathReport(name, reports, untraced=reason)
+
+
+def _transformers_version(target: Target) -> str | None:
+    if target.config is None:
+        return None
+    import transformers
+
+    version: str = transformers.__version__
+    return version
