@@ -62,7 +62,8 @@ def check_report(report: ModelReport) -> None:
     kept = all(path.error is None and not any(tensor.lost for tensor in path.tensors) for path in report.paths)
     if not (followed and kept):
         text = render_probe(ProbeResult((report,)), "text", width=_WIDTH).decode()
-        raise AssertionError(f"{report.class_name} {'does not keep its state' if followed else 'could not be followed'}\n\n{text}")
+        what = "does not keep its state" if followed else "could not be followed"
+        raise AssertionError(f"{report.class_name} {what}\n\n{text}")
     untraced = sum(tensor.verdict == "untraced" for path in report.paths for tensor in path.tensors)
     if untraced:
         warnings.warn(f"{untraced} tensors of {report.class_name} could not be followed", stacklevel=3)
