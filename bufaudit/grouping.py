@@ -6,6 +6,7 @@ import re
 from collections import defaultdict
 from dataclasses import dataclass, replace
 from itertools import groupby, product
+from math import prod
 from typing import TYPE_CHECKING
 
 from bufaudit.patterns import lazy_pattern
@@ -58,24 +59,33 @@ class Pattern:
 
 @dataclass(frozen=True, slots=True)
 class TensorGroup:
-    """Tensors that agree in all but the numbers in their names, in the order of the model."""
+    """Tensors that agree in all but the numbers in their names, and perhaps in shape, in the order of the model."""
 
     pattern: Pattern
     tensors: tuple[TensorReport, ...]
 
     @property
     def sample(self) -> TensorReport:
-        """One tensor of the group, which speaks for the others in everything but its name."""
+        """One tensor of the group, which speaks for the others in everything but name and shape."""
         return self.tensors[0]
 
+    @property
+    def shapes(self) -> tuple[tuple[int, ...], ...]:
+        """The shapes of its tensors, each once, from the smallest to the largest."""
+        return tuple(sorted({tensor.shape for tensor in self.tensors}, key=lambda shape: (prod(shape), shape)))
 
-def grouped(tensors: Iterable[TensorReport]) -> tuple[TensorGroup, ...]:
-    """Tensors in groups, in the order of the first of each; a group's pattern stands for just its tensors."""
+
+def grouped(tensors: Iterable[TensorReport], *, by_shape: bool = True) -> tuple[TensorGroup, ...]:
+    """Tensors in groups, in the order of the first of each; a group's pattern stands for just its tensors.
+
+    Tensors of one group agree in shape too, unless `by_shape` is false.
+    """
     alike: defaultdict[TensorReport, list[TensorReport]] = defaultdict(list)
     order: dict[str, int] = {}
     for tensor in tensors:
         order.setdefault(tensor.name, len(order))
-        alike[replace(tensor, name=_skeleton(tensor.name))].append(tensor)
+        shape = tensor.shape if by_shape else ()
+        alike[replace(tensor, name=_skeleton(tensor.name), shape=shape)].append(tensor)
     groups = []
     for members in alike.values():
         by_name = {tensor.name: tensor for tensor in members}

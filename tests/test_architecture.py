@@ -21,7 +21,7 @@ PACKAGE = Path(bufaudit.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 #: They know settings and values only.
-SMALL = {"baseline", "codec", "config", "patterns", "selection", "torch_state", "version"}
+SMALL = {"baseline", "codec", "config", "grouping", "outcomes", "patterns", "selection", "torch_state", "version"}
 #: They build and load models.
 RUN_TIME = {"headers", "survey", "testing", "tracing", "trial"}
 
@@ -46,6 +46,7 @@ FORBIDDEN = {
     "restoring": ("checks", "fixes", "report", "session", "silencing", "findings", "inventorying", "api", "cli"),
     "checks": ("fixes", "report", "session", "silencing", "findings", "inventorying", "api", "cli"),
     "inventorying": ("checks", "fixes", "report", "session", "api", "cli"),
+    "declarations": ("checks", "fixes", "report", "session", "silencing", "findings", "inventorying", "api", "cli"),
     "silencing": ("fixes", "report", "session", "api", "cli"),
     "findings": ("fixes", "report", "session", "api", "cli"),
     "session": ("fixes", "report", "api", "cli"),

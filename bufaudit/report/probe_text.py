@@ -73,7 +73,7 @@ class _Style:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _ListedPath:
-    """A path and what is to be said of it by name: its new losses, and what could not be followed.
+    """A path and what is to be said of it by name: its new losses, and what could not be followed alone.
 
     `known` counts the losses, an exception included, that the baseline has.
     """
@@ -109,7 +109,7 @@ def _listed(model: ModelReport, path: PathReport, known: Set[Loss]) -> _ListedPa
         model,
         path,
         lost=new,
-        untraced=tuple(tensor for tensor in path.tensors if tensor.verdict == "untraced"),
+        untraced=() if path.untraced else tuple(tensor for tensor in path.tensors if tensor.verdict == "untraced"),
         known=len(lost) - len(new) + known_error,
         known_error=known_error,
     )
@@ -143,9 +143,9 @@ def _path_lines(listed: _ListedPath, style: _Style) -> Iterator[str]:
         known = "; the baseline knows of it" if listed.known_error else ""
         yield from style.note(f"the path ends here, on rank {path.error.rank}{known}")
         yield ""
-    for group in grouped(listed.lost):
+    for group in grouped(listed.lost, by_shape=False):
         yield from _group_lines(group, path.loader, listed.style, style)
-    for group in grouped(listed.untraced):
+    for group in grouped(listed.untraced, by_shape=False):
         yield from _group_lines(group, None, YELLOW, style)
 
 
@@ -154,8 +154,7 @@ def _group_lines(group: TensorGroup, loader: str | None, color: str, style: _Sty
     yield f"{paint(tensor.verdict, color, style.color)} {printable(str(group.pattern))}"
     if tensor.declared_at is not None:
         yield style.place(tensor.declared_at)
-    shape = ", ".join(map(str, tensor.shape))
-    what = f"{count(len(group.tensors), _NOUNS[tensor.kind])} of {tensor.dtype}, shape ({shape})"
+    what = f"{count(len(group.tensors), _NOUNS[tensor.kind])} of {tensor.dtype}, {_shapes(group)}"
     yield from style.note(f"{what}; {_by_rank(tensor.ranks)}")
     if tensor.partial:
         yield from style.note("partial: the right value reaches a part of it only")
@@ -164,6 +163,12 @@ def _group_lines(group: TensorGroup, loader: str | None, color: str, style: _Sty
     if loader is not None:
         yield from style.note(f"note: {loader}: the loader")
     yield ""
+
+
+def _shapes(group: TensorGroup) -> str:
+    """`shape (256)`, or the smallest and the largest of several."""
+    shown = [f"({', '.join(map(str, shape))})" for shape in group.shapes]
+    return f"shape {shown[0]}" if len(shown) == 1 else f"{len(shown)} shapes from {shown[0]} to {shown[-1]}"
 
 
 def _by_rank(ranks: Sequence[str]) -> str:

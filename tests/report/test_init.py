@@ -10,18 +10,22 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 
+from bufaudit.outcomes import ProbeResult, VerifyResult
 from bufaudit.report import (
     INVENTORY_FORMATS,
+    PROBE_FORMATS,
     RULE_FORMATS,
     SCAN_FORMATS,
     render_inventory,
+    render_probe,
     render_rule,
     render_rules,
     render_scan,
+    render_verify,
 )
 from bufaudit.results import InventoryResult, ScanResult
 
-from .samples import RELATED, RULE, RULES, inventories, scan, scans
+from .samples import MODEL, RELATED, RULE, RULES, inventories, probe, probes, scan, scans
 
 BASE = Path("/srv/project")
 
@@ -58,6 +62,15 @@ def test_inventories_for_terminals_have_no_control_characters(result: InventoryR
         assert _controls(render_inventory(result, format).decode("utf-8")) == "", format
 
 
+@given(probes)
+def test_outcomes_are_valid_utf8_without_control_characters(result: ProbeResult) -> None:
+    for format in PROBE_FORMATS:
+        text = render_probe(result, format).decode("utf-8")
+        assert _controls(text) == "", format
+        assert render_verify(VerifyResult(result.models), format).decode("utf-8") == text
+    json.dumps(json.loads(render_probe(result, "json")), ensure_ascii=False).encode()
+
+
 @pytest.mark.parametrize("format", [name for name in SCAN_FORMATS if name != "full"])
 def test_color_and_width_leave_machine_formats_alone(format: str) -> None:
     result = scan(RELATED)
@@ -70,6 +83,10 @@ def test_unknown_formats_are_errors_that_name_the_known_ones() -> None:
         render_scan(scan(), "xml", rules=RULES, base=BASE)
     with pytest.raises(ValueError, match="table, json, csv"):
         render_inventory(InventoryResult((), 0), "xml")
+    with pytest.raises(ValueError, match="known are text, json"):
+        render_probe(probe(), "xml")
+    with pytest.raises(ValueError, match="known are text, json"):
+        render_verify(VerifyResult(()), "xml")
     with pytest.raises(ValueError, match="text, json, markdown"):
         render_rule(RULE, "xml")
     with pytest.raises(ValueError, match="text, json, markdown"):
@@ -79,6 +96,7 @@ def test_unknown_formats_are_errors_that_name_the_known_ones() -> None:
 def test_every_named_format_renders() -> None:
     assert all(render_scan(scan(RELATED), name, rules=RULES, base=BASE) for name in SCAN_FORMATS)
     assert all(render_inventory(InventoryResult((), 0), name) for name in INVENTORY_FORMATS)
+    assert all(render_probe(probe(MODEL), name) for name in PROBE_FORMATS)
     assert all(render_rule(RULE, name) and render_rules(RULES, name) for name in RULE_FORMATS)
 
 
