@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest import mock
@@ -50,10 +50,12 @@ class Checkpoint:
     """A checkpoint's entries by key, in their order, and the names of the model's tensors whose values it holds.
 
     Keys and names differ where a release converts weights as it saves; tied tensors are held under one key.
+    `companions` are the small files that lie beside it, by name.
     """
 
     entries: Mapping[str, Entry]
     holds: frozenset[str]
+    companions: Mapping[str, bytes] = field(default_factory=dict)
 
 
 def plain(model: nn.Module) -> Checkpoint:
@@ -89,7 +91,15 @@ def saved_by_transformers(model: Any, without: Collection[str] = ()) -> Checkpoi
         Recorder(ledger),
     ):
         model.save_pretrained(folder, state_dict=dict(state), max_shard_size="1000000TB")
-    return Checkpoint(written, held)
+        companions = {path.name: path.read_bytes() for path in Path(folder).glob("*.json")}
+    return Checkpoint(written, held, companions)
+
+
+def by_name(model: nn.Module, checkpoint: Checkpoint) -> Checkpoint:
+    """What a checkpoint holds of a model, under the names of the model's own state dict."""
+    state = _state(model)
+    entries = {key: Entry(tuple(state[key].shape), state[key].dtype) for key in state if key in checkpoint.holds}
+    return Checkpoint(entries, checkpoint.holds)
 
 
 def without_keys(checkpoint: Checkpoint, keys: Collection[str]) -> Checkpoint:
@@ -115,6 +125,8 @@ def in_place_of_files(checkpoint: Checkpoint, ledger: Ledger) -> Iterator[Path]:
         folder = Path(name)
         # Its name is what counts; nothing of it is read.
         (folder / "model.safetensors").touch()
+        for companion, content in checkpoint.companions.items():
+            (folder / companion).write_bytes(content)
         with mock.patch.object(modeling_utils, "safe_open", opened):
             yield folder
 

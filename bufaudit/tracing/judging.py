@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bufaudit.tracing.provenance import CHECKPOINT, COMPUTED, UNWRITTEN
+from bufaudit.tracing.provenance import CHECKPOINT, UNWRITTEN
 from bufaudit.tracing.stand_in import whole
 
 if TYPE_CHECKING:
@@ -22,11 +22,12 @@ if TYPE_CHECKING:
 class Final:
     """What a tensor holds in the end: the origins of its elements, and whether its memory ever held the checkpoint's.
 
-    Without elements it has no origin, 0.
+    Without elements it has no origin, 0. `overwritten_at` is the line that wrote something else over that.
     """
 
     origin: int
     loaded: bool
+    overwritten_at: str | None = None
 
     @property
     def partial(self) -> bool:
@@ -49,7 +50,7 @@ def final(model: nn.Module, ledger: Ledger) -> dict[str, Final]:
         shown = whole(tensor)
         memory = ledger.memory(shown)
         origin = UNWRITTEN if memory.on_meta else ledger.origin(shown)
-        ends[name] = Final(origin if shown.numel() else 0, memory.loaded)
+        ends[name] = Final(origin if shown.numel() else 0, memory.loaded, memory.overwritten_at)
     return ends
 
 
@@ -75,13 +76,21 @@ def outcome(kind: Kind, in_checkpoint: bool, end: Final | None, *, was_loaded: b
         return "kept"
     if end.origin == UNWRITTEN:
         return "uninitialised"
-    if in_checkpoint:
-        if end.loaded or was_loaded:
-            return "overwritten" if end.origin & COMPUTED else "uninitialised"
-        return "dropped" if not end.origin & UNWRITTEN else "uninitialised"
     if end.origin & UNWRITTEN:
         return "uninitialised"
+    if in_checkpoint:
+        again = end.overwritten_at is not None if end.partial else end.loaded
+        return "overwritten" if again or was_loaded else "dropped"
     return "restored" if kind == "non_persistent_buffer" else "absent"
+
+
+def reason(outcome: str, end: Final | None) -> str | None:
+    """What the outcome alone does not say."""
+    if outcome == "dropped" and end is not None and end.origin == 0:
+        return "it is left without elements"
+    if outcome == "overwritten" and end is not None and end.overwritten_at is not None:
+        return f"initialised again at {end.overwritten_at}"
+    return None
 
 
 def _tensors(model: nn.Module) -> Iterator[tuple[str, Kind, torch.Tensor]]:

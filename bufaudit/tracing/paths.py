@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 import torch
 
+from bufaudit.declarations import package_path
 from bufaudit.errors import BufauditError, printable
 from bufaudit.tracing import checkpoint as checkpoints
 from bufaudit.tracing import stand_in
@@ -36,8 +38,6 @@ _OLDEST, _NEWEST = (4, 57), (5, 999)
 _ENTRY_POINTS = ("safe_open", "load_state_dict", "is_deepspeed_zero3_enabled")
 _ZERO3_ENTRY_POINTS = ("_load_state_dict_into_zero3_model",)
 
-Observe = "Callable[[int, nn.Module], None]"
-
 
 class UntracedError(BufauditError):
     """A path that cannot be followed here; the message is the reason."""
@@ -57,20 +57,25 @@ class LoadPath:
     """A load path. `alike` tells that no rank can know which one it is, so that one trace stands for all of them.
 
     `around` sets up what surrounds all ranks and gives what one rank does: from its number to the loaded model.
-    `stages` is called by it with the model where the loader proper has ended and initialisation begins.
+    `loader` is the place of the code that loads.
     """
 
     name: str
     alike: bool
     around: Callable[[Run], Any]
+    loader: str | None = None
 
 
 @dataclass(slots=True)
 class Run:
-    """One run of a path: what it is to load, and between which ranks."""
+    """One run of a path: what it is to load, and between which ranks.
+
+    `named` is the checkpoint under the model's own names, as a state dict of the model has them.
+    """
 
     target: Target
     checkpoint: Checkpoint
+    named: Checkpoint
     ranks: Ranks
     ledger: Ledger
     #: Called with a rank and its model as soon as the loader proper is done.
@@ -82,15 +87,15 @@ def find(name: str) -> LoadPath:
     match name:
         case "zero3":
             _check_release((*_ENTRY_POINTS, *_ZERO3_ENTRY_POINTS))
-            return LoadPath(name, alike=False, around=_zero3)
+            return LoadPath(name, alike=False, around=_zero3, loader=_place_in_transformers(_ZERO3_ENTRY_POINTS[0]))
         case "from_pretrained":
             _check_release(_ENTRY_POINTS)
-            return LoadPath(name, alike=True, around=_from_pretrained)
+            return LoadPath(name, alike=True, around=_from_pretrained, loader=_place_in_transformers("PreTrainedModel"))
         case "params-only":
             return LoadPath(name, alike=True, around=_params_only)
     if ":" not in name:
         raise UnknownPathError(name)
-    return LoadPath(name, alike=False, around=_calling(_function(name)))
+    return replace(of_function(_function(name)), name=name)
 
 
 def check_name(name: str) -> None:
@@ -101,7 +106,21 @@ def check_name(name: str) -> None:
 
 def of_function(function: Callable[[nn.Module, dict[str, torch.Tensor]], object]) -> LoadPath:
     """A path that is a function of the user's."""
-    return LoadPath(f"{function.__module__}:{function.__qualname__}", alike=False, around=_calling(function))
+    name = f"{function.__module__}:{function.__qualname__}"
+    return LoadPath(name, alike=False, around=_calling(function), loader=_place(function))
+
+
+def _place(function: Any) -> str | None:
+    """Where a function begins, as `package/file.py:line`."""
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    return None if code is None else f"{package_path(code.co_filename)}:{code.co_firstlineno}"
+
+
+def _place_in_transformers(name: str) -> str | None:
+    from transformers import modeling_utils
+
+    found = getattr(modeling_utils, name)
+    return _place(found._load_pretrained_model if inspect.isclass(found) else found)
 
 
 def _check_release(entry_points: tuple[str, ...]) -> None:
@@ -149,7 +168,7 @@ def _params_only(run: Run) -> Iterator[Callable[[int], nn.Module]]:
             model = construct(run.target)
         for tensor in (*model.parameters(), *model.buffers()):
             run.ledger.write(tensor, COMPUTED)
-        state = checkpoints.state_dict(run.checkpoint, run.ledger)
+        state = checkpoints.state_dict(run.named, run.ledger)
         with torch.no_grad():
             for name, parameter in model.named_parameters():
                 if name in state:
@@ -164,7 +183,7 @@ def _calling(function: Callable[[nn.Module, dict[str, torch.Tensor]], object]) -
     def around(run: Run) -> Iterator[Callable[[int], nn.Module]]:
         def load(rank: int) -> nn.Module:
             model = construct(run.target)
-            result = function(model, checkpoints.state_dict(run.checkpoint, run.ledger))
+            result = function(model, checkpoints.state_dict(run.named, run.ledger))
             return result if isinstance(result, torch.nn.Module) else model
 
         yield load

@@ -31,10 +31,10 @@ class Memory:
 
     `on_meta` tells that it has no data where the path runs, not only here. `values` is a real storage of the same
     layout that holds what it would hold there, None where that is not known. `loaded` tells that a checkpoint's value
-    has been written to it at some time.
+    has been written to it at some time, `overwritten_at` the line that wrote something else over it.
     """
 
-    __slots__ = ("loaded", "on_meta", "size", "spans", "storage", "values")
+    __slots__ = ("loaded", "on_meta", "overwritten_at", "size", "spans", "storage", "values")
 
     def __init__(
         self, storage: torch.UntypedStorage, origin: int, on_meta: bool, values: torch.UntypedStorage | None
@@ -45,6 +45,7 @@ class Memory:
         self.on_meta = on_meta
         self.values = values
         self.loaded = bool(origin & CHECKPOINT)
+        self.overwritten_at: str | None = None
 
     def write(self, start: int, end: int, origin: int) -> None:
         """Give a range of bytes an origin."""

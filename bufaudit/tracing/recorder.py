@@ -7,6 +7,7 @@ constant works.
 
 from __future__ import annotations
 
+import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from bufaudit.declarations import package_path
 from bufaudit.tracing.provenance import CHECKPOINT, COMPUTED, UNWRITTEN, joined
 
 if TYPE_CHECKING:
@@ -226,7 +228,9 @@ class _Records(TorchDispatchMode):
         if plan is None:
             plan = self._plans[func] = _plan(func)
         if plan.views:
-            return func(*args, **(kwargs or {}))
+            result = func(*args, **(kwargs or {}))
+            # What Python gives values for enters here.
+            return twin(self._ledger, result) if plan.name == "lift_fresh" and not result.is_meta else result
         with torch._C.DisableTorchFunction():
             return self._run(func, plan, args, kwargs or {})
 
@@ -234,6 +238,8 @@ class _Records(TorchDispatchMode):
         if plan.name == "set_":
             if len(args) > 1 and isinstance(args[1], torch.UntypedStorage) and args[0].is_meta:
                 args = (args[0], _without_data(self._ledger, args[1]), *args[2:])
+            elif len(args) > 1 and isinstance(args[1], torch.Tensor) and args[0].is_meta != args[1].is_meta:
+                raise UntraceableError("the path gives a tensor the memory of one from outside of torch (set_)")
             return func(*args, **kwargs)
         inputs = _tensors(args, kwargs)
         if not inputs:
@@ -257,7 +263,7 @@ class _Records(TorchDispatchMode):
         """Run an operator that takes no tensor."""
         device = kwargs.get("device")
         on_meta = isinstance(device, torch.device) and device.type == "meta"
-        if plan.name == "full" and not args[0]:
+        if plan.name == "scalar_tensor" or (plan.name == "full" and not args[0]):
             # Torch makes one of a number that is written to a part of a tensor, where that tensor stands.
             on_meta = False
         origin = UNWRITTEN if plan.empty or on_meta else COMPUTED
@@ -362,10 +368,16 @@ class _Records(TorchDispatchMode):
             for target in targets:
                 ledger.memory(target).values = None
         if plan.name == "copy_" and sources:
+            memory = ledger.memory(targets[0])
+            if memory.loaded and not ledger.origin(sources[0]) & CHECKPOINT:
+                memory.overwritten_at = _caller()
             ledger.copy(targets[0], sources[0])
             return
         of_sources = _union(ledger, sources)
         for target in targets:
+            memory = ledger.memory(target)
+            if memory.loaded and not of_sources & CHECKPOINT and memory.overwritten_at is None:
+                memory.overwritten_at = _caller()
             if plan.name in _OVERWRITING or plan.out:
                 ledger.write(target, joined(of_sources) if sources else COMPUTED)
             elif plan.name in _SCATTERING:
@@ -474,6 +486,16 @@ def _union(ledger: Ledger, tensors: Iterable[torch.Tensor]) -> int:
     for tensor in tensors:
         origin |= ledger.origin(tensor)
     return origin
+
+
+def _caller() -> str | None:
+    """The line that runs now, of the code that is traced, as `package/file.py:line`."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        if frame.f_globals.get("__name__", "").partition(".")[0] not in ("bufaudit", "torch", "contextlib"):
+            return f"{package_path(frame.f_code.co_filename)}:{frame.f_lineno}"
+        frame = frame.f_back  # type: ignore[assignment]
+    return None
 
 
 def _is_cpu(value: Any) -> bool:

@@ -15,6 +15,7 @@ from bufaudit.outcomes import ModelReport, PathReport, TensorReport
 from bufaudit.tracing import checkpoint as checkpoints
 from bufaudit.tracing.build import BuildError, on_meta
 from bufaudit.tracing.judging import Final, describe, final, held, outcome
+from bufaudit.tracing.judging import reason as reason_of
 from bufaudit.tracing.paths import LoadPath, Run, UntracedError, find
 from bufaudit.tracing.provenance import Ledger
 from bufaudit.tracing.quiet import quiet
@@ -61,11 +62,14 @@ def trace_model(
         places = declared_at(built.model)
         if checkpoint is None:
             checkpoint = default_checkpoint(target, built.model)
+        named = checkpoints.by_name(built.model, checkpoint)
         notes = ()
         if built.escaped:
             notes = (f"made outside of the meta device, whatever it is told: {', '.join(map(str, folded(built.escaped)))}",)
         del built
-        reports = tuple(_follow(path, target, checkpoint, tensors, places, world_size) for path in paths)
+        reports = tuple(
+            _follow(path, target, (checkpoint, named), tensors, places, world_size) for path in paths
+        )
     return ModelReport(paths=reports, notes=notes, **versions)
 
 
@@ -87,7 +91,7 @@ class _Seen:
 def _follow(
     path: str | LoadPath,
     target: Target,
-    checkpoint: Checkpoint,
+    files: tuple[Checkpoint, Checkpoint],
     tensors: Mapping[str, tuple[Kind, tuple[int, ...], str]],
     places: Mapping[str, str],
     world_size: int,
@@ -95,14 +99,14 @@ def _follow(
     name = path if isinstance(path, str) else path.name
     try:
         found = find(path) if isinstance(path, str) else path
-        seen, error = _run(found, target, checkpoint, world_size)
+        seen, error = _run(found, target, files, world_size)
     except UntracedError as reason:
         return _untraced(name, tensors, places, world_size, str(reason))
     if isinstance(error, _Untraced):
         return _untraced(name, tensors, places, world_size, error.reason)
     reports = []
     for each, (kind, shape, dtype) in tensors.items():
-        in_checkpoint = each in checkpoint.holds
+        in_checkpoint = each in files[0].holds
         finals = [rank.final.get(each) for rank in seen]
         outcomes = tuple(
             "raised"
@@ -119,9 +123,10 @@ def _follow(
                 outcomes,
                 partial=any(end is not None and end.partial for end in finals),
                 declared_at=places.get(each),
+                reason=next(filter(None, map(reason_of, outcomes, finals)), None),
             )
         )
-    return PathReport(name, tuple(reports), error=error)
+    return PathReport(name, tuple(reports), error=error, loader=found.loader)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +135,7 @@ class _Untraced:
 
 
 def _run(
-    path: LoadPath, target: Target, checkpoint: Checkpoint, world_size: int
+    path: LoadPath, target: Target, files: tuple[Checkpoint, Checkpoint], world_size: int
 ) -> tuple[list[_Seen], PathError | _Untraced | None]:
     """Run a path on every rank, or on one that stands for all."""
     size = 1 if path.alike else world_size
@@ -141,7 +146,7 @@ def _run(
     def loaded(rank: int, model: nn.Module) -> None:
         seen[rank].loaded = frozenset(held(model, ledger))
 
-    run = Run(target, checkpoint, ranks, ledger, loaded)
+    run = Run(target, *files, ranks, ledger, loaded)
     with ExitStack() as stack:
         stack.enter_context(without_draws())
         join = None if path.alike else stack.enter_context(process_group(ranks, ledger))
