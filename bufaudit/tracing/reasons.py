@@ -8,7 +8,7 @@ import traceback
 from typing import TYPE_CHECKING, Any
 
 from bufaudit.errors import printable
-from bufaudit.tracing.configs import ConfigRecipe, make_config, part_of_kind
+from bufaudit.tracing.configs import ConfigRecipe, load_class, make_config, open_parts, part_of_kind
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -31,6 +31,10 @@ def reason(error: BaseException, recipe: ConfigRecipe | None) -> str:
             return f"it needs a package that is not installed: {names}"
     if ran_out_of_memory(error):
         return f"it ran out of memory ({text})"
+    parts = () if recipe is None or recipe.values or recipe.settings else open_parts(load_class(recipe.config_class))
+    if parts:
+        given = " ".join(f"--set {name}.model_type=TYPE" for name in parts)
+        return f"its config has no default for {', '.join(parts)}; say what they are with {given}"
     key = _open_option(error, recipe)
     return text if key is None else f"{text}; the config has no value for {key}: give it one with --set {key}=VALUE"
 
