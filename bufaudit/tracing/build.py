@@ -66,7 +66,7 @@ def _on_meta(target: Target) -> nn.Module:
             return construct(target)
         except Exception:
             # Few models mix devices, and watching every operation costs the others time.
-            with MixedDevices():
+            with MixedDevices():  # type: ignore[no-untyped-call]
                 return construct(target)
 
 
@@ -87,7 +87,7 @@ def without_initialisation() -> Iterator[None]:
         yield
 
 
-class MixedDevices(TorchDispatchMode):
+class MixedDevices(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Keeps an operation that has a meta input on meta, whatever else it is given and asked for."""
 
     def __torch_dispatch__(

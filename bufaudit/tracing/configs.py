@@ -122,7 +122,13 @@ def default_config(kind: Any) -> Any | None:
 
 def open_parts(kind: Any) -> tuple[str, ...]:
     """The sub-configs that a config class asks for, where it has no default as a whole."""
-    return tuple(kind.sub_configs) if default_config(kind) is None else ()
+    return tuple(sub_configs(kind)) if default_config(kind) is None else ()
+
+
+def sub_configs(kind: Any) -> dict[str, Any]:
+    """The config classes of a composite's parts by name; empty where only an object of it could tell."""
+    declared = kind.sub_configs
+    return dict(declared) if isinstance(declared, dict) else {}
 
 
 @cache

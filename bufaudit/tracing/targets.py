@@ -22,6 +22,7 @@ from bufaudit.tracing.configs import (
     part_of_kind,
     qualified,
     read_config,
+    sub_configs,
 )
 
 if TYPE_CHECKING:
@@ -262,11 +263,11 @@ def _config_class_for(model_class: Any) -> Any:
 
     Some parts of a larger model inherit a `config_class` that is not theirs; then the auto classes know better.
     """
-    declared = model_class.config_class
+    declared: Any = model_class.config_class
     if not inspect.isclass(declared):
         raise TargetError(f"{model_class.__qualname__} does not say which config class it takes")
     mapped = [_config_class_of(each) for each in _mapped_types().get(model_class.__name__, ())]
-    parts = [kind for kind in mapped if kind is not None and kind in declared.sub_configs.values()]
+    parts = [kind for kind in mapped if kind is not None and kind in sub_configs(declared).values()]
     return declared if declared in mapped or not parts else parts[0]
 
 
@@ -431,9 +432,10 @@ def _is_name_of_transformers(text: str) -> bool:
 @cache
 def _model_types() -> dict[str, str]:
     """Every model type by its usual spelling."""
-    from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+    from transformers.models.auto import configuration_auto
 
-    return {_spelled(key): key for key in CONFIG_MAPPING_NAMES}
+    names: Mapping[str, str] = vars(configuration_auto)["CONFIG_MAPPING_NAMES"]
+    return {_spelled(key): key for key in names}
 
 
 def _spelled(model_type: str) -> str:
