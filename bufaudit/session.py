@@ -203,7 +203,7 @@ class Session:
         """The result less what the baseline knows; what settings hide still counts against stale entries."""
         if self._settings.baseline is None:
             return result
-        from bufaudit import baseline
+        from bufaudit.baseline import findings as baseline
 
         known = baseline.read_baseline(self._settings.baseline)
         root = self._settings.root

@@ -119,7 +119,7 @@ def _without_baseline(settings: Settings) -> Settings:
 
 
 def _write_baseline(result: ScanResult, settings: Settings, path: Path) -> int:
-    from bufaudit import baseline
+    from bufaudit.baseline import findings as baseline
 
     baseline.write_baseline(path, baseline.baseline_of(result.findings, settings.root))
     count = len(result.findings)

@@ -1,4 +1,4 @@
-"""Results in, bytes out: every output format of `scan`, `inventory` and `rule`.
+"""Results in, bytes out: every output format of every command.
 
 Each format is a module with one pure function from a result to text, imported only when it is asked for.
 All of them give UTF-8, the same for the same input, whatever a file is called or a line of source contains.
@@ -9,14 +9,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence, Set
     from pathlib import Path
 
+    from bufaudit.baseline.losses import Loss
     from bufaudit.catalogue import Rule
+    from bufaudit.outcomes import ModelReport, ProbeResult, VerifyResult
     from bufaudit.results import InventoryResult, ScanResult
 
 SCAN_FORMATS = ("full", "concise", "json", "jsonl", "sarif", "github", "gitlab", "junit")
 INVENTORY_FORMATS = ("table", "json", "csv")
+PROBE_FORMATS = ("text", "json")
 RULE_FORMATS = ("text", "json", "markdown")
 
 
@@ -108,6 +111,38 @@ def render_inventory(result: InventoryResult, format: str, *, color: bool = Fals
 
             return inventory_csv.render(result).encode()
     raise _unknown(format, INVENTORY_FORMATS)
+
+
+def render_probe(
+    result: ProbeResult, format: str, *, known: Set[Loss] = frozenset(), color: bool = False, width: int = 80
+) -> bytes:
+    """What `probe` found, in one of `PROBE_FORMATS`.
+
+    `known` are losses that a baseline has: `text` only counts them, `json` marks them. `color` and `width` (in terminal
+    cells) matter to `text` alone. `result.warnings` are for the caller to show. Raises `ValueError` for an unknown
+    format.
+    """
+    return _outcomes(result.models, format, known, color, width).encode()
+
+
+def render_verify(
+    result: VerifyResult, format: str, *, known: Set[Loss] = frozenset(), color: bool = False, width: int = 80
+) -> bytes:
+    """What `verify` found, in one of `PROBE_FORMATS`; all else is as in `render_probe`."""
+    return _outcomes(result.models, format, known, color, width).encode()
+
+
+def _outcomes(models: Sequence[ModelReport], format: str, known: Set[Loss], color: bool, width: int) -> str:
+    match format:
+        case "text":
+            from bufaudit.report import probe_text
+
+            return probe_text.render(models, known=known, color=color, width=width)
+        case "json":
+            from bufaudit.report import probe_json
+
+            return probe_json.render(models, known=known)
+    raise _unknown(format, PROBE_FORMATS)
 
 
 def render_rule(rule: Rule, format: str, *, color: bool = False, width: int = 80) -> bytes:

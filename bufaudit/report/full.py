@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import textwrap
 from typing import TYPE_CHECKING
 
 from bufaudit.report.escapes import printable
 from bufaudit.report.excerpt import excerpt
 from bufaudit.report.summary import closing_lines, statistics_table
-from bufaudit.report.terminal import BLUE, BOLD, CYAN, RED, YELLOW, paint
+from bufaudit.report.terminal import BLUE, BOLD, CYAN, RED, YELLOW, paint, wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,7 +42,7 @@ def _block(finding: Finding, color: bool, width: int) -> Iterator[str]:
     bar = paint("|", BLUE, color)
 
     title = f"{finding.code} {finding.name}: "
-    message = _wrapped(title, finding.message, "  ", width)
+    message = wrapped(title, finding.message, "  ", width)
     yield paint(finding.code, style, color) + message[0].removeprefix(finding.code)
     yield from message[1:]
 
@@ -61,7 +60,7 @@ def _block(finding: Finding, color: bool, width: int) -> Iterator[str]:
 
     for note in _notes(finding):
         sign = f"{margin} = "
-        first, *rest = _wrapped(sign, note, " " * len(sign), width)
+        first, *rest = wrapped(sign, note, " " * len(sign), width)
         yield f"{margin} {paint('=', BLUE, color)} {first.removeprefix(sign)}"
         yield from rest
 
@@ -74,14 +73,3 @@ def _notes(finding: Finding) -> Iterator[str]:
     if finding.fix is not None:
         option = "--fix" if finding.fix.safety == "safe" else "--unsafe-fixes"
         yield f"fix ({option}): {finding.fix.message}"
-
-
-def _wrapped(start: str, text: str, indent: str, width: int) -> list[str]:
-    return textwrap.wrap(
-        printable(text),
-        width,
-        initial_indent=start,
-        subsequent_indent=indent,
-        break_long_words=False,
-        break_on_hyphens=False,
-    ) or [start.rstrip()]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING
+
+from bufaudit.report.escapes import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,6 +47,18 @@ def shorten(text: str, room: int) -> str:
             break
         kept += char
     return kept.rstrip() + ELLIPSIS
+
+
+def wrapped(start: str, text: str, indent: str, width: int) -> list[str]:
+    """`text` after `start` in lines of up to `width` characters, those after the first indented; no word is cut."""
+    return textwrap.wrap(
+        printable(text),
+        width,
+        initial_indent=start,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    ) or [start.rstrip()]
 
 
 def align(rows: Sequence[Sequence[str]]) -> list[str]:

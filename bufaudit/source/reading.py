@@ -12,6 +12,7 @@ from bufaudit.codec import from_json, to_json
 from bufaudit.source.cache import Entry, content_key, settled, stamp_of
 from bufaudit.source.facts import FileFacts
 from bufaudit.source.mentions import Mentions, mentions_of
+from bufaudit.source.parameters import ParameterPlace, parameters_of
 from bufaudit.source.parts import Parts, parts_of_classes
 from bufaudit.source.text import Unreadable, decode, read_source
 
@@ -91,6 +92,11 @@ class FactsStore:
         """What the definitions of a file make things of."""
         text = self._text(path)
         return Mentions() if isinstance(text, Unreadable) else mentions_of(text)
+
+    def parameters(self, path: str) -> tuple[ParameterPlace, ...]:
+        """Where the classes and functions of a file register parameters."""
+        text = self._text(path)
+        return () if isinstance(text, Unreadable) else parameters_of(text)
 
     def _text(self, path: str) -> str | Unreadable:
         data = self._provided.get(path) or read_source(path)

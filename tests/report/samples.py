@@ -1,4 +1,4 @@
-"""Findings, registrations and rules to render: plain ones, and the worst that names and source can hold."""
+"""Findings, registrations, outcomes and rules to render: plain ones, and the worst that names and source can hold."""
 
 from __future__ import annotations
 
@@ -8,6 +8,15 @@ from typing import TYPE_CHECKING, get_args
 from hypothesis import strategies as st
 
 from bufaudit.catalogue import HEADINGS, Rule
+from bufaudit.outcomes import (
+    KINDS,
+    PROBE_OUTCOMES,
+    ModelReport,
+    PathError,
+    PathReport,
+    ProbeResult,
+    TensorReport,
+)
 from bufaudit.results import (
     CONFIDENCES,
     Finding,
@@ -149,3 +158,89 @@ inventories = st.builds(
     registrations=st.lists(registrations, max_size=4).map(tuple),
     files=st.integers(0, 99),
 )
+
+BIAS = TensorReport(
+    name="layers.0.gate.bias",
+    kind="persistent_buffer",
+    shape=(256,),
+    dtype="float32",
+    ranks=("kept", "dropped"),
+    declared_at="package/model.py:131",
+    reason="copied on rank 0 only",
+)
+BIASES = tuple(replace(BIAS, name=f"layers.{number}.gate.bias") for number in (0, 1, 2, 3, 5))
+MEAN = TensorReport(name="norm.mean", kind="persistent_buffer", shape=(), dtype="int64", ranks=("dropped", "dropped"))
+FREQUENCIES = TensorReport(
+    name="rotary.inv_freq", kind="non_persistent_buffer", shape=(64,), dtype="float32", ranks=("restored", "restored")
+)
+WEIGHTS = tuple(
+    TensorReport(
+        name=f"layers.{number}.weight", kind="parameter", shape=(8, 4), dtype="bfloat16", ranks=("kept", "kept")
+    )
+    for number in range(6)
+)
+ZERO3 = PathReport("zero3", (*WEIGHTS, *BIASES, MEAN, FREQUENCIES), loader="package/loading.py:312")
+RAISED = PathReport(
+    "zero3",
+    tuple(replace(weight, ranks=("raised", "raised")) for weight in WEIGHTS),
+    error=PathError(1, "ValueError", "no fan in", "torch/nn/init.py:345"),
+)
+PLAIN = PathReport("from_pretrained", (*WEIGHTS, FREQUENCIES))
+MODEL = ModelReport("tiny", "TinyModel", "5.5.3", "2.13.0", 2, (ZERO3, PLAIN))
+
+
+def probe(*models: ModelReport, **others: Any) -> ProbeResult:
+    return ProbeResult(models, **others)
+
+
+#: Names that fold, names that look like folded ones, and nasty ones.
+tensor_names = st.lists(
+    st.sampled_from(("layers", "0", "1", "2", "10", "01", "{}", "{0…1}", "{{0}", "{", "w")) | texts,
+    min_size=1,
+    max_size=4,
+).map(".".join)
+
+
+def _tensors(world_size: int) -> st.SearchStrategy[TensorReport]:
+    outcomes = st.lists(st.sampled_from(PROBE_OUTCOMES), min_size=world_size, max_size=world_size)
+    return st.builds(
+        TensorReport,
+        name=tensor_names,
+        kind=st.sampled_from(KINDS),
+        shape=st.lists(st.integers(0, 9), max_size=2).map(tuple),
+        dtype=st.sampled_from(("float32", "bool")),
+        ranks=outcomes.map(tuple),
+        partial=st.booleans(),
+        declared_at=st.none() | st.just("package/model.py:131"),
+        reason=st.none() | texts,
+    )
+
+
+def _paths(world_size: int) -> st.SearchStrategy[PathReport]:
+    tensors = st.lists(_tensors(world_size), max_size=8, unique_by=lambda tensor: tensor.name)
+    return st.builds(
+        PathReport,
+        path=st.sampled_from(("zero3", "from_pretrained", "params-only")) | texts.filter(bool),
+        tensors=tensors.map(tuple),
+        error=st.none() | st.builds(PathError, st.integers(0, world_size - 1), texts, texts, st.none() | texts),
+        untraced=st.none() | texts,
+        loader=st.none() | texts,
+    )
+
+
+def _models(world_size: int) -> st.SearchStrategy[ModelReport]:
+    return st.builds(
+        ModelReport,
+        target=texts,
+        class_name=st.none() | texts,
+        transformers=st.none() | st.just("5.5.3"),
+        torch=st.just("2.13.0"),
+        world_size=st.just(world_size),
+        paths=st.lists(_paths(world_size), max_size=3, unique_by=lambda path: path.path).map(tuple),
+        error=st.none() | texts,
+        notes=st.lists(texts, max_size=1).map(tuple),
+    )
+
+
+models = st.integers(1, 3).flatmap(_models)
+probes = st.builds(ProbeResult, models=st.lists(models, max_size=2).map(tuple))

@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bufaudit.baseline import (
+from bufaudit.baseline.file import BaselineError
+from bufaudit.baseline.findings import (
     Baseline,
-    BaselineError,
     KnownFindings,
     apply,
     baseline_of,

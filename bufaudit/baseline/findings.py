@@ -6,34 +6,22 @@ What was known can therefore not be told apart within one function, see `apply`.
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
-import stat
 from collections import Counter, defaultdict
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from bufaudit.errors import BufauditError, printable
+from bufaudit.baseline.file import BaselineError, check_entry, read_entries, write_entries
+from bufaudit.errors import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from pathlib import Path
 
     from bufaudit.results import Finding
 
-VERSION = 1
-
-_TOP_KEYS = {"version", "findings"}
 _ENTRY_TYPES = {"path": str, "code": str, "symbol": str, "count": int}
 _Group = tuple[str, str, str]
-
-
-class BaselineError(BufauditError):
-    """A baseline that cannot be read or written."""
-
-    def __init__(self, path: Path, reason: str) -> None:
-        super().__init__(f"baseline {printable(path)}: {reason}")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -125,24 +113,7 @@ def read_baseline(path: Path) -> Baseline:
 
     Raises `BaselineError` where it is missing, is not JSON, has another version or does not have the right form.
     """
-    try:
-        content = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise BaselineError(path, "there is no such file; --write-baseline makes one") from None
-    except OSError as error:
-        raise BaselineError(path, f"cannot be read: {error.strerror}") from None
-    except RecursionError:
-        raise BaselineError(path, "its values are nested too deeply") from None
-    except ValueError as error:
-        raise BaselineError(path, f"is not JSON: {printable(error)}") from None
-    if not isinstance(content, dict) or "version" not in content:
-        raise BaselineError(path, "is not a baseline: it has no version")
-    version = content["version"]
-    if version != VERSION or isinstance(version, bool):
-        raise BaselineError(path, f"has version {printable(json.dumps(version))}, this bufaudit reads {VERSION}")
-    if set(content) != _TOP_KEYS or not isinstance(content["findings"], list):
-        raise BaselineError(path, "must have just a version and a list of findings")
-    return Baseline(tuple(sorted(_entries(content["findings"], path))))
+    return Baseline(tuple(sorted(_entries(read_entries(path, "findings"), path))))
 
 
 def write_baseline(path: Path, baseline: Baseline) -> None:
@@ -150,21 +121,8 @@ def write_baseline(path: Path, baseline: Baseline) -> None:
 
     Raises `BaselineError` where that is not possible.
     """
-    # A link stays one, and what it points to is replaced.
-    target = Path(os.path.realpath(path))
-    temporary = target.with_name(f".{target.name}.{os.urandom(6).hex()}.tmp")
-    try:
-        try:
-            with temporary.open("xb") as file:
-                file.write(_rendered(baseline).encode("ascii"))
-            with contextlib.suppress(FileNotFoundError):
-                temporary.chmod(stat.S_IMODE(target.stat().st_mode))
-            temporary.replace(target)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise BaselineError(path, f"cannot be written: {error.strerror}") from None
+    entries = ({key: getattr(entry, key) for key in _ENTRY_TYPES} for entry in sorted(baseline.findings))
+    write_entries(path, "findings", entries)
 
 
 def _group(finding: Finding, base: str) -> _Group:
@@ -196,14 +154,10 @@ def _shown(entry: KnownFindings) -> str:
     return f"{printable(entry.path)}: {printable(entry.code)} in {printable(entry.symbol)}"
 
 
-def _entries(items: list[object], path: Path) -> list[KnownFindings]:
+def _entries(items: list[Any], path: Path) -> list[KnownFindings]:
     entries: dict[_Group, KnownFindings] = {}
     for number, item in enumerate(items, start=1):
-        if not isinstance(item, dict) or set(item) != set(_ENTRY_TYPES):
-            raise BaselineError(path, f"finding {number} must have just {', '.join(_ENTRY_TYPES)}")
-        for key, kind in _ENTRY_TYPES.items():
-            if type(item[key]) is not kind:
-                raise BaselineError(path, f"{key} of finding {number} must be {'text' if kind is str else 'a number'}")
+        check_entry(path, "finding", number, item, _ENTRY_TYPES)
         entry = KnownFindings(**item)
         if entry.count < 1:
             raise BaselineError(path, f"count of finding {number} must be at least 1")
@@ -211,9 +165,3 @@ def _entries(items: list[object], path: Path) -> list[KnownFindings]:
             raise BaselineError(path, f"{_shown(entry)} is there twice, perhaps from a merge; write it again")
         entries[entry.group] = entry
     return list(entries.values())
-
-
-def _rendered(baseline: Baseline) -> str:
-    lines = [json.dumps({key: getattr(entry, key) for key in _ENTRY_TYPES}) for entry in sorted(baseline.findings)]
-    listed = "[\n    " + ",\n    ".join(lines) + "\n  ]" if lines else "[]"
-    return f'{{\n  "version": {VERSION},\n  "findings": {listed}\n}}\n'

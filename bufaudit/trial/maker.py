@@ -1,0 +1,198 @@
+"""A child process that makes checkpoints: `python -m bufaudit.trial.maker REPLIES`.
+
+It builds each model for real, on the CPU, sets every tensor to a sentinel, saves it with `save_pretrained` and writes
+down what a loader that loses nothing would give.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from bufaudit.trial.channel import Channel
+from bufaudit.trial.comparing import ExpectedValues
+from bufaudit.trial.expectations import Expected, write_expectations
+from bufaudit.trial.failures import first_line
+from bufaudit.trial.messages import ExpectedTensor, MakeReply, MakeRequest, Subject, Versions
+from bufaudit.trial.models import config_of, import_class, quiet
+from bufaudit.trial.poison import is_poison, poisoned_memory
+from bufaudit.trial.sentinels import sentinel
+from bufaudit.trial.shrinking import shrunk
+from bufaudit.trial.state import NamedTensor, dtype_name, named_state, read_file_keys, read_file_values
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from bufaudit.trial.messages import Construction
+
+
+def make(request: MakeRequest) -> MakeReply:
+    """Make the checkpoint of a subject, or take the user's, and write what is expected of a load."""
+    try:
+        return _make(request.subject, Path(request.folder))
+    except Exception as error:
+        return MakeReply("", (), (), f"{type(error).__name__}: {first_line(error)}")
+
+
+def _make(subject: Subject, folder: Path) -> MakeReply:
+    folder.mkdir()
+    model_class = import_class(subject.model_class)
+    config, notes = _config(subject, model_class)
+    with poisoned_memory():
+        model = _build(model_class, config, seed=0)
+    constructions = _constructions(model_class, config, model)
+    constructed = [(name, value.clone()) for name, kind, value in named_state(model) if kind == "non_persistent_buffer"]
+    if subject.checkpoint is None:
+        checkpoint = folder / "checkpoint"
+        _set_sentinels(model)
+        model.save_pretrained(checkpoint)
+        values = _values_of(model, _saved_names(model, checkpoint))
+    else:
+        checkpoint = Path(subject.checkpoint)
+        values = _values_in(checkpoint, model_class, model)
+    tensors = tuple(
+        ExpectedTensor(
+            name, kind, tuple(tensor.shape), dtype_name(tensor.dtype), name in values, constructions.get(name, "fixed")
+        )
+        for name, kind, tensor in named_state(model)
+    )
+    write_expectations(folder, Expected(tensors, ExpectedValues(values, dict(constructed))))
+    return MakeReply(str(checkpoint), tensors, notes)
+
+
+def _config(subject: Subject, model_class: Any) -> tuple[Any, tuple[str, ...]]:
+    if subject.checkpoint is not None:
+        return model_class.config_class.from_pretrained(subject.checkpoint), ()
+    config = config_of(model_class, json.loads(subject.config))
+    if not subject.shrink:
+        return config, ()
+    small = shrunk(model_class, config, frozenset(subject.pinned))
+    return small.config, small.notes
+
+
+def _build(model_class: Any, config: Any, seed: int) -> torch.nn.Module:
+    torch.manual_seed(seed)
+    model: torch.nn.Module = model_class(config)
+    return model
+
+
+def _constructions(model_class: Any, config: Any, model: torch.nn.Module) -> dict[str, Construction]:
+    """How construction gives each non-persistent buffer its value, seen by doing it again.
+
+    Another seed tells what is random. What looks like poison is built once more without it: it was written if it holds
+    the same.
+    """
+    first = {each.name: each.tensor for each in named_state(model) if each.kind == "non_persistent_buffer"}
+    if not first:
+        return {}
+    with poisoned_memory():
+        again = _tensors_of(_build(model_class, config, seed=1))
+    suspects = {name for name, tensor in first.items() if is_poison(tensor)}
+    clean: Mapping[str, torch.Tensor] = {}
+    if suspects:
+        with poisoned_memory(fill=False):
+            clean = _tensors_of(_build(model_class, config, seed=0))
+    outcome: dict[str, Construction] = {}
+    for name, tensor in first.items():
+        if name in suspects and not _equal(tensor, clean[name]):
+            outcome[name] = "unwritten"
+        else:
+            outcome[name] = "fixed" if _equal(tensor, again[name]) else "random"
+    return outcome
+
+
+def _tensors_of(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {each.name: each.tensor for each in named_state(model)}
+
+
+def _equal(one: torch.Tensor, other: torch.Tensor) -> bool:
+    return one.shape == other.shape and bool(((one == other) | ((one != one) & (other != other))).all())
+
+
+def _set_sentinels(model: torch.nn.Module) -> None:
+    """Give every parameter and persistent buffer its sentinel; what is tied stays tied."""
+    done: set[int] = set()
+    with torch.no_grad():
+        for name, kind, tensor in named_state(model):
+            if kind == "non_persistent_buffer" or id(tensor) in done:
+                continue
+            done.add(id(tensor))
+            value = sentinel(name, tensor)
+            try:
+                tensor.copy_(value)
+            except RuntimeError:
+                # Elements of an expanded tensor share memory.
+                tensor.data = value
+
+
+def _saved_names(model: torch.nn.Module, checkpoint: Path) -> set[str]:
+    """The names whose values the checkpoint has, be it under another name.
+
+    A state dict's entry that is not in the files is left out because the model says so, or it is tied to another, or
+    weights are converted on saving; then some file key is no name of the model.
+    """
+    state = model.state_dict()
+    written = read_file_keys(checkpoint)
+    converted = bool(written - set(state))
+    ignored = [re.compile(pattern) for pattern in getattr(model, "_keys_to_ignore_on_save", None) or ()]
+    saved = {name for name in state if name in written}
+    if converted:
+        saved |= {name for name in state if not any(pattern.search(name) for pattern in ignored)}
+    return saved
+
+
+def _values_of(model: torch.nn.Module, saved: set[str]) -> dict[str, torch.Tensor]:
+    """The values of the checkpoint by the names of the model, under every name of a tied tensor."""
+    groups: dict[tuple[int, tuple[int, ...], torch.dtype], list[NamedTensor]] = {}
+    for each in named_state(model):
+        if each.kind != "non_persistent_buffer":
+            place = each.tensor.data_ptr() or id(each.tensor)
+            groups.setdefault((place, tuple(each.tensor.shape), each.tensor.dtype), []).append(each)
+    return {
+        each.name: each.tensor
+        for group in groups.values()
+        if any(each.name in saved for each in group)
+        for each in group
+    }
+
+
+def _values_in(checkpoint: Path, model_class: Any, model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """The values of a user's checkpoint by the names of the model.
+
+    What a file has under the model's own name and shape is taken from there. The rest, which is renamed, fused or split
+    on loading, is what a load in one process without DeepSpeed gives, unless that calls it missing.
+    """
+    loaded, info = model_class.from_pretrained(checkpoint, output_loading_info=True)
+    ignored = [re.compile(pattern) for pattern in getattr(model, "_keys_to_ignore_on_load_missing", None) or ()]
+    missing = set(info["missing_keys"])
+    values = {
+        name: tensor
+        for name, kind, tensor in named_state(loaded)
+        if kind != "non_persistent_buffer"
+        and name not in missing
+        and not any(pattern.search(name) for pattern in ignored)
+    }
+    built = {each.name: each.tensor for each in named_state(model) if each.kind != "non_persistent_buffer"}
+    stored = read_file_values(checkpoint, set(built))
+    values |= {name: value for name, value in stored.items() if value.shape == built[name].shape}
+    return {name: value.to(built[name].dtype) for name, value in values.items()}
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Say what was imported, then make what is asked for."""
+    channel = Channel(requests=0, replies=int(arguments[0]))
+    torch.set_num_threads(1)
+    with quiet():
+        import transformers
+
+        channel.send(Versions(torch.__version__, transformers.__version__))
+        channel.serve({MakeRequest: make})
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
