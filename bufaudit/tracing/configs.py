@@ -171,7 +171,7 @@ def _lay_over(kind: Any, values: dict[str, Any], key: str, value: Any) -> None:
     owner, holder = default_config(kind), values
     for name in folders:
         name = _checked(owner, name, kind.__name__, key)
-        owner = getattr(owner, name, None)
+        owner = _held(owner, name)
         if not isinstance(holder.get(name), dict):
             holder[name] = _seed(owner)
         holder = holder[name]
@@ -179,6 +179,13 @@ def _lay_over(kind: Any, values: dict[str, Any], key: str, value: Any) -> None:
     if name == _DEPTH:
         _cut_lists(holder, value)
     holder[name] = value
+
+
+def _held(owner: Any, name: str) -> Any | None:
+    """What a config, or an option that is a mapping, has under a name."""
+    # As an attribute it may raise: some options of some configs differ between layers.
+    holder = owner if isinstance(owner, dict) else vars(owner) if _is_config(owner) else {}
+    return holder.get(name)
 
 
 def _cut_lists(values: dict[str, Any], layers: Any) -> None:
@@ -220,8 +227,7 @@ def _takes(config: Any, name: str) -> bool:
 def _options(config: Any) -> frozenset[str]:
     """The names of a config's own options, those that it computes from others too."""
     kind = type(config)
-    names = {*config.to_dict(), *kind.attribute_map, *_constructor_names(kind)}
-    names |= {name for name in vars(config) if not callable(getattr(config, name, None))}
+    names = {*config.to_dict(), *vars(config), *kind.attribute_map, *_constructor_names(kind)}
     return frozenset(name for name in names if not name.startswith("_"))
 
 

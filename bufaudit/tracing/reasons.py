@@ -61,7 +61,7 @@ def _open_option(error: BaseException, recipe: ConfigRecipe | None) -> str | Non
         if config is None:
             continue
         for name in _READ.findall(linecache.getline(frame.f_code.co_filename, line)):
-            if getattr(config, name, config) is None:
+            if vars(config).get(name, config) is None:
                 return _key(config, name, recipe)
     return None
 

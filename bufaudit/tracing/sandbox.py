@@ -13,19 +13,24 @@ import sys
 import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bufaudit.codec import from_json
 from bufaudit.errors import printable
-from bufaudit.outcomes import ProbeResult
-from bufaudit.tracing.run import failed
+from bufaudit.outcomes import ModelReport, ProbeResult
 from bufaudit.tracing.targets import TargetError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from bufaudit.tracing.targets import Request
+
+REQUEST = "request.json"
+REPLY = "reply.json"
+#: The exit status of a child that ran out of memory.
+OUT_OF_MEMORY = 77
 
 #: More than a report on the largest models needs.
 _LARGEST_REPLY = 2**30
@@ -57,7 +62,7 @@ def run_apart(request: Request, paths: Sequence[str], world_size: int, limits: L
     """
     with tempfile.TemporaryDirectory(prefix="bufaudit-") as name:
         folder = Path(name)
-        (folder / "request.json").write_text(json.dumps(_as_json(request, paths, world_size, limits)))
+        (folder / REQUEST).write_text(json.dumps(_as_json(request, paths, world_size, limits)))
         status = _run_child(folder, limits.timeout)
         reply = _read_reply(folder)
         last_words = _last_words(folder / "output.txt")
@@ -65,21 +70,34 @@ def run_apart(request: Request, paths: Sequence[str], world_size: int, limits: L
         raise TargetError(printable(reply.mistake))
     if status == 0 and reply is not None and reply.result is not None:
         return reply.result
-    reason = f"the code of {printable(request.text)} {_end(status, last_words, limits)}"
-    return ProbeResult((failed(request.text, request.class_name, world_size, reason),))
+    failed = ModelReport(
+        target=request.text,
+        class_name=request.class_name,
+        transformers=_version("transformers"),
+        torch=_version("torch") or "",
+        world_size=world_size,
+        error=f"the code of {printable(request.text)} {_end(status, last_words, limits)}",
+    )
+    return ProbeResult((failed,))
 
 
-def _as_json(request: Request, paths: Sequence[str], world_size: int, limits: Limits) -> dict[str, object]:
+def _as_json(request: Request, paths: Sequence[str], world_size: int, limits: Limits) -> Mapping[str, object]:
     return {
-        "text": os.path.abspath(request.text),
-        "named": request.text,
+        "text": request.text,
         "class_name": request.class_name,
         "settings": dict(request.settings),
         "paths": list(paths),
         "world_size": world_size,
-        "memory": limits.memory,
-        "largest_file": _LARGEST_REPLY,
+        "search": [path for path in sys.path if path],
+        "limits": {"seconds": limits.timeout, "memory": limits.memory, "file": _LARGEST_REPLY},
     }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
 def _run_child(folder: Path, timeout: float) -> int | None:
@@ -98,7 +116,7 @@ def _run_child(folder: Path, timeout: float) -> int | None:
         except subprocess.TimeoutExpired:
             return None
         finally:
-            # The group is named after the child, which is not reaped before this where it is still there.
+            # Whatever it has started is in its group.
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(child.pid, signal.SIGKILL)
             child.wait()
@@ -107,10 +125,10 @@ def _run_child(folder: Path, timeout: float) -> int | None:
 def _environment(folder: Path) -> dict[str, str]:
     """This process's environment, without a network for models and with a place of its own for copies of code."""
     home = str(Path(__file__).resolve().parents[2])
-    search = os.pathsep.join(path for path in (home, os.environ.get("PYTHONPATH")) if path)
     return {
         **os.environ,
-        "PYTHONPATH": search,
+        "PYTHONPATH": os.pathsep.join(path for path in (os.environ.get("PYTHONPATH"), home) if path),
+        # The current folder is for the request to name, not for Python to look for modules in.
         "PYTHONSAFEPATH": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
         "HF_HUB_OFFLINE": "1",
@@ -120,7 +138,7 @@ def _environment(folder: Path) -> dict[str, str]:
 
 
 def _read_reply(folder: Path) -> Reply | None:
-    path = folder / "reply.json"
+    path = folder / REPLY
     try:
         if path.stat().st_size > _LARGEST_REPLY:
             return None
@@ -142,7 +160,7 @@ def _end(status: int | None, last_words: str, limits: Limits) -> str:
     said = f": {last_words}" if last_words else ""
     if status is None:
         return f"did not end within {limits.timeout:g} seconds; give it more with --timeout"
-    if status == OUT_OF_MEMORY:
+    if status == OUT_OF_MEMORY or last_words == "MemoryError":
         return f"needs more than {limits.memory / _GIB:g} GiB of memory; give it more with --memory-limit"
     if status < 0:
         return f"was ended by {_signal_name(-status)}{said}"
@@ -154,7 +172,3 @@ def _signal_name(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:
         return f"signal {number}"
-
-
-#: The exit status of a child that ran out of memory.
-OUT_OF_MEMORY = 77
