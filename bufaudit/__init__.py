@@ -8,17 +8,24 @@ from typing import TYPE_CHECKING
 from bufaudit.version import __version__
 
 if TYPE_CHECKING:
-    from bufaudit.api import inventory, scan
+    from bufaudit.api import inventory, probe, scan
     from bufaudit.config import Settings, load_settings
     from bufaudit.errors import BufauditError
+    from bufaudit.outcomes import ModelReport, PathError, PathReport, ProbeResult, TensorReport
     from bufaudit.results import Finding, InventoryResult, Registration, Related, ScanResult
 
 _HOMES = {
     "inventory": "api",
+    "probe": "api",
     "scan": "api",
     "Settings": "config",
     "load_settings": "config",
     "BufauditError": "errors",
+    "ModelReport": "outcomes",
+    "PathError": "outcomes",
+    "PathReport": "outcomes",
+    "ProbeResult": "outcomes",
+    "TensorReport": "outcomes",
     "Finding": "results",
     "InventoryResult": "results",
     "Registration": "results",
@@ -30,13 +37,19 @@ __all__ = [
     "BufauditError",
     "Finding",
     "InventoryResult",
+    "ModelReport",
+    "PathError",
+    "PathReport",
+    "ProbeResult",
     "Registration",
     "Related",
     "ScanResult",
     "Settings",
+    "TensorReport",
     "__version__",
     "inventory",
     "load_settings",
+    "probe",
     "scan",
 ]
 

@@ -6,16 +6,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bufaudit.config import load_settings, override, settings_by_path
+from bufaudit.errors import MissingPackageError
 from bufaudit.inventorying import in_order
 from bufaudit.results import InventoryResult, merged
 from bufaudit.session import Request, Session
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Sequence
-    from typing import Unpack
+    from collections.abc import Mapping, Sequence
+    from typing import Any, Unpack
 
     from bufaudit.config import Overrides, Settings
+    from bufaudit.outcomes import ProbeResult
     from bufaudit.results import ScanResult
     from bufaudit.session import Progress
 
@@ -83,6 +85,46 @@ def inventory(
         files=sum(result.files for result in results),
         warnings=tuple(dict.fromkeys(warning for result in results for warning in result.warnings)),
     )
+
+
+def probe(
+    target: str | os.PathLike[str],
+    *,
+    class_name: str | None = None,
+    config: Path | None = None,
+    settings: Mapping[str, Any] | None = None,
+    paths: Sequence[str] = ("zero3", "from_pretrained"),
+    world_size: int = 2,
+    trust_remote_code: bool = False,
+    timeout: float = 600.0,
+    memory_limit: float = 16.0,
+    progress: Progress | None = None,
+) -> ProbeResult:
+    """Trace on the meta device what becomes of a model's tensors when it is loaded; needs torch, but no weights.
+
+    `target` is a model type, a class of transformers, `package.module:Class` or a folder with a `config.json`.
+    `class_name` names one class of a model type or folder. `config` is a `config.json` in place of the default config,
+    `settings` are options on top of it, with dotted keys for sub-configs, or keyword arguments of a plain module.
+    `paths` are names of load paths, or loaders `module:function`. `world_size` counts ranks.
+
+    A folder's own modelling code runs only with `trust_remote_code`, in a child process that gets `timeout` seconds and
+    `memory_limit` GiB. `progress` is called with the number of models traced and the number to trace.
+
+    Raises `BufauditError` for names that stand for nothing, options that do not exist, code that is not trusted, and
+    where torch is not installed. A model that cannot be built is a report with an error.
+    """
+    try:
+        from bufaudit.tracing.run import run
+        from bufaudit.tracing.sandbox import Limits, run_apart
+        from bufaudit.tracing.targets import Request, has_own_code
+    except ImportError as error:
+        if str(error.name).startswith("bufaudit"):
+            raise
+        raise MissingPackageError("probe", error) from None
+    request = Request(str(target), class_name, config, settings or {}, trust_remote_code)
+    if trust_remote_code and has_own_code(request):
+        return run_apart(request, paths, world_size, Limits(timeout, int(memory_limit * 2**30)))
+    return run(request, paths, world_size, progress)
 
 
 def _groups(

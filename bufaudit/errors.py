@@ -18,6 +18,16 @@ class BufauditError(Exception):
     """The run cannot go on because of something that the user can put right."""
 
 
+class MissingPackageError(BufauditError):
+    """A package that a command needs, and that is not installed or cannot be imported."""
+
+    def __init__(self, command: str, error: ImportError) -> None:
+        super().__init__(
+            f"{command} needs {printable(error.name or 'a package')}, which cannot be imported ({printable(error)}); "
+            f"install it with: pip install 'bufaudit[{command}]'"
+        )
+
+
 class NoSuchPathError(BufauditError):
     """A path given by name that leads nowhere."""
 

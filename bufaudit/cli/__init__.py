@@ -15,6 +15,7 @@ from bufaudit.version import __version__
 _COMMANDS = {
     "scan": "Find code that drops model state.",
     "inventory": "List every buffer that classes register or inherit.",
+    "probe": "Trace which tensors of a model a load would lose.",
     "rule": "Explain a rule, or list them all.",
 }
 

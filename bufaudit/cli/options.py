@@ -52,6 +52,22 @@ def flattened(lists: tuple[tuple[str, ...], ...]) -> tuple[str, ...] | None:
     return tuple(value for values in lists for value in values) if lists else None
 
 
+def parsed_settings(settings: tuple[str, ...]) -> dict[str, Any]:
+    """`KEY=VALUE` options as a mapping; values are JSON, and what is no JSON is text."""
+    import json
+
+    values: dict[str, Any] = {}
+    for setting in settings:
+        key, sign, text = setting.partition("=")
+        if not sign or not key:
+            raise click.UsageError(f"--set takes KEY=VALUE, not {setting!r}.")
+        try:
+            values[key] = json.loads(text)
+        except ValueError:
+            values[key] = text
+    return values
+
+
 def run_options(function: Command) -> Command:
     """Which files are read, and how."""
     decorators = (

@@ -82,8 +82,11 @@ def width(path: Path | None) -> int:
 
 
 @contextmanager
-def progress() -> Iterator[Callable[[int, int], None] | None]:
-    """A line on standard error once a run has taken a second, on a terminal only; gone when the run is over."""
+def progress(words: str = "reading {} of {} files") -> Iterator[Callable[[int, int], None] | None]:
+    """A line on standard error once a run has taken a second, on a terminal only; gone when the run is over.
+
+    `words` have two places for numbers: what is done, and what there is to do.
+    """
     if not (_is_terminal(sys.stderr) and _understands_escapes()):
         yield None
         return
@@ -95,7 +98,7 @@ def progress() -> Iterator[Callable[[int, int], None] | None]:
         now = time.monotonic()
         if now - began >= _PATIENCE and now - drawn >= _REDRAW:
             drawn = now
-            sys.stderr.write(f"{_CLEAR}reading {done} of {total} files")
+            sys.stderr.write(_CLEAR + words.format(done, total))
             sys.stderr.flush()
 
     try:

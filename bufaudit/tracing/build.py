@@ -13,8 +13,9 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_any, tree_map_only
 
-from bufaudit.errors import BufauditError, printable
+from bufaudit.errors import BufauditError
 from bufaudit.tracing.configs import load_class, make_config
+from bufaudit.tracing.reasons import reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -22,15 +23,13 @@ if TYPE_CHECKING:
     from bufaudit.tracing.targets import Target
 
 _META = torch.device("meta")
-#: Packages of torch that bind initialisers to names of their own.
-_USERS_OF_INIT = "torch.nn."
 
 
 class BuildError(BufauditError):
     """A model that cannot be built; the message is the reason, on one line."""
 
-    def __init__(self, class_name: str, error: BaseException) -> None:
-        super().__init__(f"{class_name} cannot be built: {_reason(error)}")
+    def __init__(self, class_name: str, why: str) -> None:
+        super().__init__(f"{class_name} cannot be built: {why}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,44 +53,57 @@ def construct(target: Target) -> nn.Module:
 def on_meta(target: Target) -> BuiltModel:
     """The target's model on the meta device, its weights tied but never initialised. Raises `BuildError`."""
     try:
-        with without_initialisation(), _META, MixedDevices():
-            model = construct(target)
+        model = _on_meta(target)
     except Exception as error:
-        raise BuildError(target.class_name, error) from error
-    return BuiltModel(model, tuple(_escaped(model)))
+        raise BuildError(target.class_name, reason(error, target.config)) from error
+    tensors = (*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False))
+    return BuiltModel(model, tuple(name for name, tensor in tensors if not tensor.is_meta))
+
+
+def _on_meta(target: Target) -> nn.Module:
+    with without_initialisation(), _META:
+        try:
+            return construct(target)
+        except Exception:
+            # Few models mix devices, and watching every operation costs the others time.
+            with MixedDevices():  # type: ignore[no-untyped-call]
+                return construct(target)
 
 
 @contextmanager
 def without_initialisation() -> Iterator[None]:
     """A context in which the initialisers of torch and of transformers' models leave tensors as they are."""
-    initialisers = {
-        name: value for name, value in vars(nn.init).items() if name.endswith("_") and not name.startswith("_")
-    }
+    initialisers = {name: value for name, value in vars(nn.init).items() if name.endswith("_") and name[0] != "_"}
+    users = [module for name, module in list(sys.modules.items()) if name.startswith("torch.nn.")]
     with ExitStack() as stack:
-        for module in [module for name, module in sys.modules.items() if f"{name}.".startswith(_USERS_OF_INIT)]:
-            for name, initialiser in initialisers.items():
-                if vars(module).get(name) is initialiser:
+        for module in users:
+            for name in initialisers.keys() & vars(module).keys():
+                if vars(module)[name] is initialisers[name]:
                     stack.enter_context(patch.object(module, name, _untouched))
-        _leave_transformers_alone(stack)
+        if "transformers.modeling_utils" in sys.modules:
+            from transformers import PreTrainedModel
+
+            stack.enter_context(patch.object(PreTrainedModel, "initialize_weights", _untouched))
         yield
 
 
-class MixedDevices(TorchDispatchMode):
-    """Keeps an operation that has a meta input on meta, whatever else it is given."""
+class MixedDevices(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Keeps an operation that has a meta input on meta, whatever else it is given and asked for."""
 
     def __torch_dispatch__(
         self, func: Callable[..., Any], types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
-        if func is torch.ops.aten.copy_.default and args[1].is_meta and not args[0].is_meta:
-            # The values are gone; only shapes matter here.
+        if not tree_any(_is_meta, (args, kwargs)):
+            return func(*args, **kwargs)
+        if func is torch.ops.aten.copy_.default and not args[0].is_meta:
+            # Its values are unknown now, but only its shape can matter.
             return args[0]
-        if tree_any(_is_meta, (args, kwargs)):
-            args, kwargs = tree_map_only(torch.Tensor, _to_meta, (args, kwargs))
-        return func(*args, **kwargs)
+        args, kwargs = tree_map_only(torch.Tensor, _to_meta, (args, kwargs))
+        return func(*args, **(kwargs | {"device": _META} if kwargs.get("device") is not None else kwargs))
 
 
-def _is_meta(value: Any) -> bool:
+def _is_meta(value: object) -> bool:
     return isinstance(value, torch.Tensor) and value.is_meta
 
 
@@ -101,22 +113,3 @@ def _to_meta(tensor: torch.Tensor) -> torch.Tensor:
 
 def _untouched(tensor: Any = None, *args: Any, **kwargs: Any) -> Any:
     return tensor
-
-
-def _leave_transformers_alone(stack: ExitStack) -> None:
-    """Models of transformers initialise themselves as the last step of construction, and tie weights after it."""
-    if "transformers.modeling_utils" not in sys.modules:
-        return
-    from transformers import PreTrainedModel
-
-    stack.enter_context(patch.object(PreTrainedModel, "initialize_weights", _untouched))
-
-
-def _escaped(model: nn.Module) -> Iterator[str]:
-    tensors = (*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False))
-    return (name for name, tensor in tensors if not tensor.is_meta)
-
-
-def _reason(error: BaseException) -> str:
-    text = " ".join(printable(line.strip()) for line in str(error).splitlines() if line.strip())
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -23,6 +23,7 @@ _TAKEN_BY_ALL = frozenset(
 )
 #: Says which release wrote a config, and nothing of the model.
 _STAMP = "transformers_version"
+_DEPTH = "num_hidden_layers"
 
 
 class ConfigFileError(BufauditError):
@@ -52,8 +53,8 @@ class ConfigRecipe:
     """How to make a model's config.
 
     `config_class` is `module:Class`, `values` what a config.json says (empty stands for the defaults). `settings` are
-    laid over it, with dotted keys for what sub-configs hold. `part` is the dotted name of the sub-config that is wanted,
-    None for the whole; settings may speak of the whole or of the part. All values are those of JSON.
+    laid over it, with dotted keys for what sub-configs hold. `part` is the dotted name of the sub-config that is
+    wanted, None for the whole; settings may speak of the part or of the whole. All values are those of JSON.
     """
 
     config_class: str
@@ -100,9 +101,7 @@ def make_config(recipe: ConfigRecipe) -> Any:
     for key, value in recipe.settings.items():
         _lay_over(kind, values, _from_the_whole(kind, key, recipe.part), value)
     config = kind.from_dict(values)
-    for name in recipe.part.split(".") if recipe.part else ():
-        config = getattr(config, name)
-    return config
+    return config if recipe.part is None else _inner(config, recipe.part)
 
 
 def part_of_kind(config: Any, kind: type) -> str | None:
@@ -121,12 +120,29 @@ def default_config(kind: Any) -> Any | None:
     return _default_config(kind)
 
 
+def open_parts(kind: Any) -> tuple[str, ...]:
+    """The sub-configs that a config class asks for, where it has no default as a whole."""
+    return tuple(sub_configs(kind)) if default_config(kind) is None else ()
+
+
+def sub_configs(kind: Any) -> dict[str, Any]:
+    """The config classes of a composite's parts by name; empty where only an object of it could tell."""
+    declared = kind.sub_configs
+    return dict(declared) if isinstance(declared, dict) else {}
+
+
 @cache
 def _default_config(kind: Any) -> Any | None:
     try:
         return kind()
     except Exception:
         return None
+
+
+def _inner(config: Any, part: str) -> Any:
+    for name in part.split("."):
+        config = getattr(config, name)
+    return config
 
 
 def _parts(config: Any, prefix: str) -> Iterator[tuple[str, Any]]:
@@ -142,11 +158,11 @@ def _is_config(value: Any) -> bool:
 
 
 def _from_the_whole(kind: Any, key: str, part: str | None) -> str:
-    """The key as it is spelled from the whole config, where only the part knows its first word."""
+    """The key as it is spelled from the whole config, where it is the part that knows its first word."""
     whole = default_config(kind)
-    if part is None or whole is None or _takes(whole, key.partition(".")[0]):
+    if part is None or whole is None:
         return key
-    return f"{part}.{key}"
+    return f"{part}.{key}" if _takes(_inner(whole, part), key.partition(".")[0]) else key
 
 
 def _lay_over(kind: Any, values: dict[str, Any], key: str, value: Any) -> None:
@@ -155,11 +171,31 @@ def _lay_over(kind: Any, values: dict[str, Any], key: str, value: Any) -> None:
     owner, holder = default_config(kind), values
     for name in folders:
         name = _checked(owner, name, kind.__name__, key)
-        owner = getattr(owner, name, None)
+        owner = _held(owner, name)
         if not isinstance(holder.get(name), dict):
             holder[name] = _seed(owner)
         holder = holder[name]
-    holder[_checked(owner, last, kind.__name__, key)] = value
+    name = _checked(owner, last, kind.__name__, key)
+    if name == _DEPTH:
+        _cut_lists(holder, value)
+    holder[name] = value
+
+
+def _held(owner: Any, name: str) -> Any | None:
+    """What a config, or an option that is a mapping, has under a name."""
+    # As an attribute it may raise: some options of some configs differ between layers.
+    holder = owner if isinstance(owner, dict) else vars(owner) if _is_config(owner) else {}
+    return holder.get(name)
+
+
+def _cut_lists(values: dict[str, Any], layers: Any) -> None:
+    """Leave what values say layer by layer as long as the model is to be."""
+    before = values.get(_DEPTH)
+    if type(before) is not int or type(layers) is not int:
+        return
+    for key, value in values.items():
+        if isinstance(value, list) and len(value) == before:
+            values[key] = value[:layers]
 
 
 def _checked(owner: Any, name: str, where: str, key: str) -> str:
@@ -177,7 +213,10 @@ def _checked(owner: Any, name: str, where: str, key: str) -> str:
 def _seed(default: Any) -> dict[str, Any]:
     """What stands where a setting reaches into something that the values leave to its default."""
     if _is_config(default):
-        return {key: value for key, value in default.to_diff_dict().items() if key != _STAMP}
+        own = default_config(type(default))
+        usual = {} if own is None else own.to_dict()
+        values = {key: value for key, value in default.to_dict().items() if key not in usual or usual[key] != value}
+        return {**values, "model_type": default.model_type}
     return dict(default) if isinstance(default, dict) else {}
 
 
@@ -188,8 +227,7 @@ def _takes(config: Any, name: str) -> bool:
 def _options(config: Any) -> frozenset[str]:
     """The names of a config's own options, those that it computes from others too."""
     kind = type(config)
-    names = {*config.to_dict(), *kind.attribute_map, *_constructor_names(kind)}
-    names |= {name for name in vars(config) if not callable(getattr(config, name, None))}
+    names = {*config.to_dict(), *vars(config), *kind.attribute_map, *_constructor_names(kind)}
     return frozenset(name for name in names if not name.startswith("_"))
 
 

@@ -17,12 +17,12 @@ from bufaudit.tracing.configs import (
     ConfigMismatchError,
     ConfigRecipe,
     UnknownOptionError,
-    default_config,
     load_class,
     make_config,
     part_of_kind,
     qualified,
     read_config,
+    sub_configs,
 )
 
 if TYPE_CHECKING:
@@ -207,7 +207,7 @@ def _of_model_type(request: Request, config_class: Any) -> tuple[Target, ...]:
     if request.class_name is not None:
         kind = _named(request.class_name, _classes_near(config_class), f"class for {request.text}")
         return (_configured(request, kind, config_class),)
-    kinds = [kind for kind in _classes_near(config_class) if kind.config_class is config_class]
+    kinds = [kind for kind in _classes_near(config_class) if _config_class_for(kind) is config_class]
     kinds = [kind for kind in kinds if kind.__name__ in _exported_models()] or kinds or _mapped(config_class.model_type)
     if not kinds:
         raise TargetError(f"transformers has no model class for {printable(request.text)}")
@@ -242,12 +242,33 @@ def _modelling_module(name: str) -> ModuleType:
 
 def _mapped(model_type: str) -> list[Any]:
     """The classes by which the auto classes of transformers know a model type that has no module of its own."""
+    return [_model_class(name) for name, types in _mapped_types().items() if model_type in types and _exported(name)]
+
+
+@cache
+def _mapped_types() -> dict[str, tuple[str, ...]]:
+    """The model types for which the auto classes of transformers take each model class."""
     from transformers.models.auto import modeling_auto
 
-    mappings = [value for name, value in vars(modeling_auto).items() if name.endswith("_MAPPING_NAMES")]
-    names = [mapping[model_type] for mapping in mappings if model_type in mapping]
-    flat = [each for name in names for each in ((name,) if isinstance(name, str) else name)]
-    return [_model_class(name) for name in dict.fromkeys(flat) if name in _exported_models()]
+    types: dict[str, list[str]] = {}
+    for attribute, mapping in vars(modeling_auto).items():
+        for model_type, names in mapping.items() if attribute.endswith("_MAPPING_NAMES") else ():
+            for name in (names,) if isinstance(names, str) else names:
+                types.setdefault(name, []).append(model_type)
+    return {name: tuple(found) for name, found in types.items()}
+
+
+def _config_class_for(model_class: Any) -> Any:
+    """The config class that a model takes.
+
+    Some parts of a larger model inherit a `config_class` that is not theirs; then the auto classes know better.
+    """
+    declared: Any = model_class.config_class
+    if not inspect.isclass(declared):
+        raise TargetError(f"{model_class.__qualname__} does not say which config class it takes")
+    mapped = [_config_class_of(each) for each in _mapped_types().get(model_class.__name__, ())]
+    parts = [kind for kind in mapped if kind is not None and kind in sub_configs(declared).values()]
+    return declared if declared in mapped or not parts else parts[0]
 
 
 def _configured(request: Request, model_class: Any, config_class: Any | None) -> Target:
@@ -266,23 +287,23 @@ def _target(
     values: Mapping[str, Any],
     folder: Path | None = None,
 ) -> Target:
-    wanted = model_class.config_class
-    if not inspect.isclass(wanted):
-        raise TargetError(f"{model_class.__qualname__} does not say which config class it takes")
+    wanted = _config_class_for(model_class)
     if config_class is None or issubclass(config_class, wanted) or wanted.model_type == config_class.model_type:
         recipe = ConfigRecipe(qualified(config_class or wanted), values, request.settings)
     else:
-        recipe = _part(model_class, config_class, values, request.settings)
+        recipe = _part(model_class, wanted, config_class, values, request.settings)
     _check_settings(recipe)
     return Target(request.text, qualified(model_class), recipe, folder)
 
 
-def _part(model_class: Any, config_class: Any, values: Mapping[str, Any], settings: Mapping[str, Any]) -> ConfigRecipe:
+def _part(
+    model_class: Any, wanted: Any, config_class: Any, values: Mapping[str, Any], settings: Mapping[str, Any]
+) -> ConfigRecipe:
     """The recipe of a sub-config, for a model that is a part of a larger one."""
     whole = make_config(ConfigRecipe(qualified(config_class), values))
-    part = part_of_kind(whole, model_class.config_class)
+    part = part_of_kind(whole, wanted)
     if part is None:
-        raise ConfigMismatchError(model_class.__name__, model_class.config_class.__name__, config_class.__name__)
+        raise ConfigMismatchError(model_class.__name__, wanted.__name__, config_class.__name__)
     return ConfigRecipe(qualified(config_class), values, settings, part)
 
 
@@ -411,9 +432,10 @@ def _is_name_of_transformers(text: str) -> bool:
 @cache
 def _model_types() -> dict[str, str]:
     """Every model type by its usual spelling."""
-    from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+    from transformers.models.auto import configuration_auto
 
-    return {_spelled(key): key for key in CONFIG_MAPPING_NAMES}
+    names: Mapping[str, str] = vars(configuration_auto)["CONFIG_MAPPING_NAMES"]
+    return {_spelled(key): key for key in names}
 
 
 def _spelled(model_type: str) -> str:
@@ -455,8 +477,3 @@ def _model_class(name: str) -> Any:
     if not inspect.isclass(kind) or not _is_pretrained(kind):
         raise TargetError(f"{printable(name)} is no model class")
     return kind
-
-
-def default_of(kind: Any) -> Any | None:
-    """A config class's defaults."""
-    return default_config(kind)
