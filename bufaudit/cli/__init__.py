@@ -15,6 +15,7 @@ from bufaudit.version import __version__
 _COMMANDS = {
     "scan": "Find code that drops model state.",
     "inventory": "List every buffer that classes register or inherit.",
+    "verify": "Load real models on real ranks and compare every tensor.",
     "rule": "Explain a rule, or list them all.",
 }
 

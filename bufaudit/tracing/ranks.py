@@ -98,7 +98,9 @@ class Ranks:
             thread.join()
         return ends
 
-    def meet(self, group: object, members: Sequence[int], what: str, brings: T, work: Callable[[list[T]], None]) -> None:
+    def meet(
+        self, group: object, members: Sequence[int], what: str, brings: T, work: Callable[[list[T]], None]
+    ) -> None:
         """Wait until every member of a group has come with the same intent; the last to come does the work for all.
 
         Raises `RanksDisagreeError` in all that wait where that can never be.

@@ -255,9 +255,7 @@ class _Records(TorchDispatchMode):
         if source.on_meta and not target_on_meta:
             raise NotImplementedError("Cannot copy out of meta tensor; no data!")
 
-    def _without_data(
-        self, func: Any, plan: _Plan, args: tuple[Any, ...], kwargs: dict[str, Any], device: Any
-    ) -> Any:
+    def _without_data(self, func: Any, plan: _Plan, args: tuple[Any, ...], kwargs: dict[str, Any], device: Any) -> Any:
         """Run on meta; tensors that are real here take part as meta ones."""
         swapped: dict[int, torch.Tensor] = {}
 

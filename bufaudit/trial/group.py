@@ -153,6 +153,7 @@ def _report(tensor: ExpectedTensor, judgements: Sequence[Judgement]) -> TensorRe
         dtype=tensor.dtype,
         ranks=tuple(judgement.outcome for judgement in judgements),
         partial=any(judgement.partial for judgement in judgements),
+        declared_at=tensor.declared_at,
         reason=next((judgement.reason for judgement in judgements if judgement.reason is not None), None),
     )
 

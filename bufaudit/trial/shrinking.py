@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from bufaudit.trial.models import build_on_meta
 from bufaudit.trial.state import named_state
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    import torch
 
     Option = tuple[str, ...]
     Overrides = dict[Option, Any]
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 #: A model with fewer elements is small enough.
 _SMALL = 1_500_000
-#: One with fewer will do, where only option by option could make it smaller.
 
 _DEPTH = re.compile(r"(^|_)(layers?|depths?|blocks?|num_block_repeats|stages_repeats)$")
 _PER_LAYER_INDEX = re.compile(r"indices|indexes|layer_ids|_at$")
@@ -118,7 +117,7 @@ class _Search:
         for option, value in sorted(self._options().items()):
             if not isinstance(value, int) or isinstance(value, bool) or _TOKEN.search(option[-1]):
                 continue
-            while value >= 16 and self.elements > _SMALL and self._accept({option: value // 2}, must_shrink=True):
+            while value >= 16 and self.elements > _SMALL and self._accept({option: value // 2}):
                 value //= 2
 
     def _options(self) -> dict[Option, Any]:
@@ -128,8 +127,8 @@ class _Search:
             if ".".join(option) not in self.pinned
         }
 
-    def _accept(self, more: Overrides, *, must_shrink: bool = False) -> bool:
-        """Take overrides over if the model still builds, and has all kinds of tensors."""
+    def _accept(self, more: Overrides) -> bool:
+        """Take overrides over if that makes the model smaller and it still builds, with all kinds of tensors."""
         if not more:
             return False
         overrides = self.overrides | more
@@ -137,7 +136,7 @@ class _Search:
             found = _anatomy(build_on_meta(self.model_class, _rebuilt(self.config, overrides)))
         except Exception:
             return False
-        if not found.kinds >= self.wanted.kinds or found.elements > self.elements - must_shrink:
+        if not found.kinds >= self.wanted.kinds or found.elements >= self.elements:
             return False
         self.overrides, self.elements = overrides, found.elements
         return True
@@ -281,4 +280,4 @@ def _rebuilt(config: Any, overrides: Overrides) -> Any:
 def _as_dict(config: Any, overrides: Overrides, prefix: Option) -> dict[str, Any]:
     inside = {name: _as_dict(each, overrides, (*prefix, name)) for name, each in _configs_in(config)}
     mine = {option[-1]: value for option, value in overrides.items() if option[:-1] == prefix}
-    return config.to_diff_dict() | inside | mine | {"model_type": config.model_type}
+    return {**config.to_diff_dict(), **inside, **mine, "model_type": config.model_type}
