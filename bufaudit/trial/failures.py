@@ -6,12 +6,17 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bufaudit.errors import BufauditError
 from bufaudit.outcomes import PathError
 
 if TYPE_CHECKING:
     from types import FrameType
 
 _ROOM = 300
+
+
+class TrialError(BufauditError):
+    """A trial cannot be held, or not of this model."""
 
 
 def path_error(error: BaseException, rank: int, model_class: str) -> PathError:

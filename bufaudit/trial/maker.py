@@ -21,7 +21,7 @@ from bufaudit.tracing.targets import resolve
 from bufaudit.trial.channel import Channel
 from bufaudit.trial.comparing import ExpectedValues
 from bufaudit.trial.expectations import Expected, write_expectations
-from bufaudit.trial.failures import first_line
+from bufaudit.trial.failures import TrialError, first_line
 from bufaudit.trial.messages import Answer, ExpectedTensor, MakeReply, MakeRequest, Question, Subject, Versions
 from bufaudit.trial.models import model_class_of, quiet
 from bufaudit.trial.poison import is_poison, poisoned_memory
@@ -33,6 +33,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from bufaudit.trial.messages import Construction
+
+
+#: A model with more elements takes too much time and memory, several processes together.
+_MANY = 100_000_000
 
 
 def answer(question: Question) -> Answer:
@@ -47,6 +51,8 @@ def make(request: MakeRequest) -> MakeReply:
     """Make the checkpoint of a subject, or take the user's, and write what is expected of a load."""
     try:
         return _make(request)
+    except BufauditError as error:
+        return MakeReply("", (), (), str(error))
     except Exception as error:
         return MakeReply("", (), (), f"{type(error).__name__}: {first_line(error)}")
 
@@ -93,7 +99,18 @@ def _config(request: MakeRequest, model_class: Any) -> tuple[Any, tuple[str, ...
     if not request.shrink:
         return config, ()
     part = "" if recipe.part is None else f"{recipe.part}."
-    small = shrunk(model_class, config, frozenset(key.removeprefix(part) for key in recipe.settings))
+    try:
+        small = shrunk(model_class, config, frozenset(key.removeprefix(part) for key in recipe.settings))
+    except Exception as error:
+        raise TrialError(
+            f"its config was not made smaller, since on the meta device it raises {type(error).__name__}: "
+            f"{first_line(error)}; change options with --set, or try it as it is with --no-shrink"
+        ) from error
+    if small.elements > _MANY:
+        raise TrialError(
+            f"its config was not made small enough: {small.elements:,} elements are left; "
+            "change options with --set, or try it as it is with --no-shrink"
+        )
     return small.config, small.notes
 
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from bufaudit.errors import BufauditError
 from bufaudit.outcomes import ModelReport, PathReport, VerifyResult
-from bufaudit.trial.group import ENVIRONMENT, TrialError, attempt, rank_group
+from bufaudit.trial.failures import TrialError
+from bufaudit.trial.group import ENVIRONMENT, attempt, rank_group
 from bufaudit.trial.messages import Answer, LoadRequest, MakeReply, MakeRequest, Question, Subject, Versions
 from bufaudit.trial.workers import Death, Worker, ask
 
