@@ -5,8 +5,8 @@
 It takes about two seconds a model and path on two cores, and needs what `bufaudit[verify]` installs. The file has the
 small config of each model, so that a probe can be asked about the same one:
 
-    {"transformers", "torch", "world_size", "models": [{"family", "class", "config", "error", "notes", "paths":
-     {"zero3": {"error": null or {"rank", "type", "message", "at"},
+    {"transformers", "torch", "world_size", "models": [{"family", "class", "config_class", "config", "error", "notes",
+     "paths": {"zero3": {"error": null or {"rank", "type", "message", "at"},
                 "tensors": {name: {"kind", "shape", "dtype", "ranks", "partial", "reason"}}}}}]}
 """
 
@@ -22,7 +22,9 @@ from typing import TYPE_CHECKING, Any
 
 from families import FAMILIES
 
-from bufaudit.trial import PATHS, Subject, verify_models
+from bufaudit.tracing.configs import ConfigRecipe, load_class, qualified
+from bufaudit.tracing.targets import Target
+from bufaudit.trial import PATHS, Trial, verify_models
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,21 +48,23 @@ def main() -> None:
         if options.family in family and (not options.model or name.partition(".")[0] in options.model)
     ]
     began = time.monotonic()
-    subjects, configs, failures = small_subjects(chosen)
+    targets, failures = small_targets(chosen)
     result = verify_models(
-        subjects,
-        paths=options.path or PATHS,
-        world_size=options.ranks,
-        progress=lambda text: log(f"{time.monotonic() - began:7.1f} s  {text}"),
+        list(targets.values()),
+        Trial(
+            paths=options.path or PATHS,
+            world_size=options.ranks,
+            shrink=False,
+            progress=lambda text: log(f"{time.monotonic() - began:7.1f} s  {text}"),
+        ),
     )
+    reports = dict(zip(targets, result.models, strict=True))
     models = [
-        record(family, report, configs[report.target])
+        record(family, targets[name], reports[name])
+        if name in reports
+        else {"family": family, "class": class_path(name), "error": failures[name]}
         for family, name in chosen
-        for report in result.models
-        if report.target == name
     ]
-    models += [{"family": family, "class": class_path(name), "error": failures[name]}
-               for family, name in chosen if name in failures]  # fmt: skip
     first = result.models[0]
     truth = {
         "transformers": first.transformers,
@@ -78,33 +82,34 @@ def class_path(name: str) -> str:
     return f"transformers.models.{name}"
 
 
-def small_subjects(chosen: list[tuple[str, str]]) -> tuple[list[Subject], dict[str, Any], dict[str, str]]:
-    """What to try, the small config of each by name, and why some cannot be tried."""
-    from bufaudit.trial.models import import_class, quiet
+def small_targets(chosen: list[tuple[str, str]]) -> tuple[dict[str, Target], dict[str, str]]:
+    """What to try, with a small config, by its name; and why some cannot be tried."""
+    from bufaudit.trial.models import quiet
     from bufaudit.trial.shrinking import shrunk
 
-    subjects, configs, failures = [], {}, {}
+    targets, failures = {}, {}
     with quiet():
         for _, name in chosen:
             try:
-                model_class = import_class(class_path(name))
+                model_class = load_class(class_path(name))
                 small = shrunk(model_class, model_class.config_class())
             except Exception as error:
                 failures[name] = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
                 continue
-            text = small.config.to_json_string(use_diff=True)
-            configs[name] = json.loads(text)
-            subjects.append(Subject(name, class_path(name), text, shrink=False))
+            values = json.loads(small.config.to_json_string(use_diff=True))
+            targets[name] = Target(name, class_path(name), ConfigRecipe(qualified(type(small.config)), values))
             log(f"{name}: {' '.join(small.notes)[:160]}")
-    return subjects, configs, failures
+    return targets, failures
 
 
-def record(family: str, report: ModelReport, config: dict[str, Any]) -> dict[str, Any]:
+def record(family: str, target: Target, report: ModelReport) -> dict[str, Any]:
     """A model for the file."""
+    assert target.config is not None
     return {
         "family": family,
-        "class": report.class_name,
-        "config": config,
+        "class": target.model_class,
+        "config_class": target.config.config_class,
+        "config": target.config.values,
         "error": report.error,
         "notes": report.notes,
         "paths": {path.path: path_record(path) for path in report.paths},

@@ -16,6 +16,7 @@ _COMMANDS = {
     "scan": "Find code that drops model state.",
     "inventory": "List every buffer that classes register or inherit.",
     "probe": "Trace which tensors of a model a load would lose.",
+    "verify": "Load real models on real ranks and compare every tensor.",
     "rule": "Explain a rule, or list them all.",
 }
 

@@ -109,6 +109,24 @@ def progress(words: str = "reading {} of {} files") -> Iterator[Callable[[int, i
             sys.stderr.flush()
 
 
+@contextmanager
+def progress_line() -> Iterator[Callable[[str], None]]:
+    """What a run does next, on standard error, on a terminal only; gone when the run is over."""
+    if not (_is_terminal(sys.stderr) and _understands_escapes()):
+        yield lambda _: None
+        return
+
+    def draw(text: str) -> None:
+        room = max(width(None) - 1, 1)
+        sys.stderr.write(f"{_CLEAR}{printable(text)[:room]}")
+        sys.stderr.flush()
+
+    try:
+        yield draw
+    finally:
+        sys.stderr.write(_CLEAR)
+
+
 def _is_terminal(stream: TextIO | None) -> bool:
     return stream is not None and stream.isatty()
 

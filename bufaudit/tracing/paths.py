@@ -135,7 +135,9 @@ def _check_release(entry_points: tuple[str, ...]) -> None:
         raise UntracedError(f"the loader of transformers {version} is not known; 4.57 and 5 are")
     for name in entry_points:
         if not hasattr(modeling_utils, name):
-            raise UntracedError(f"transformers {version} has no modeling_utils.{name}, where its loader is taken hold of")
+            raise UntracedError(
+                f"transformers {version} has no modeling_utils.{name}, where its loader is taken hold of"
+            )
 
 
 @contextmanager

@@ -153,7 +153,9 @@ def pieces(tensor: torch.Tensor) -> Iterator[tuple[int, int]]:
         return
     run = 1
     steps = []
-    for stride, length in sorted((stride, length) for stride, length in zip(tensor.stride(), tensor.shape, strict=True)):
+    for stride, length in sorted(
+        (stride, length) for stride, length in zip(tensor.stride(), tensor.shape, strict=True)
+    ):
         if stride == 0 or length == 1:
             continue
         if stride == run and not steps:

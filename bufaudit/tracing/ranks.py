@@ -80,7 +80,7 @@ class Ranks:
             self._turns[rank].acquire()
             try:
                 ends[rank] = Ended(value=work(rank))
-            except BaseException as error:  # noqa: BLE001 - it ends a rank, and is told of
+            except BaseException as error:
                 ends[rank] = Ended(raised=error)
             self._alive[rank] = self._runnable[rank] = False
             self._hand_over(rank)
@@ -98,7 +98,9 @@ class Ranks:
             thread.join()
         return ends
 
-    def meet(self, group: object, members: Sequence[int], what: str, brings: T, work: Callable[[list[T]], None]) -> None:
+    def meet(
+        self, group: object, members: Sequence[int], what: str, brings: T, work: Callable[[list[T]], None]
+    ) -> None:
         """Wait until every member of a group has come with the same intent; the last to come does the work for all.
 
         Raises `RanksDisagreeError` in all that wait where that can never be.

@@ -33,28 +33,90 @@ _CPU = torch.device("cpu")
 _META = torch.device("meta")
 
 _EMPTY = frozenset(
-    "empty empty_like empty_strided empty_permuted new_empty new_empty_strided _empty_affine_quantized".split()
+    [
+        "empty",
+        "empty_like",
+        "empty_strided",
+        "empty_permuted",
+        "new_empty",
+        "new_empty_strided",
+        "_empty_affine_quantized",
+    ]
 )
 #: They take shape and dtype from a tensor, and nothing of its value.
 _SHAPED = frozenset(
-    "zeros_like ones_like full_like rand_like randn_like randint_like new_zeros new_ones new_full".split()
+    [
+        "zeros_like",
+        "ones_like",
+        "full_like",
+        "rand_like",
+        "randn_like",
+        "randint_like",
+        "new_zeros",
+        "new_ones",
+        "new_full",
+    ]
 )
 #: In place, and nothing of the old value is left.
 _OVERWRITING = frozenset(
-    "copy_ fill_ zero_ normal_ uniform_ random_ bernoulli_ exponential_ geometric_ log_normal_ cauchy_ eye_".split()
+    [
+        "copy_",
+        "fill_",
+        "zero_",
+        "normal_",
+        "uniform_",
+        "random_",
+        "bernoulli_",
+        "exponential_",
+        "geometric_",
+        "log_normal_",
+        "cauchy_",
+        "eye_",
+    ]
 )
 #: In place, on a part that only the values of indices or masks tell.
 _SCATTERING = frozenset(
-    "index_put_ _index_put_impl_ index_copy_ index_fill_ index_add_ scatter_ scatter_add_ scatter_reduce_ "
-    "masked_fill_ masked_scatter_ put_".split()
+    [
+        "index_put_",
+        "_index_put_impl_",
+        "index_copy_",
+        "index_fill_",
+        "index_add_",
+        "scatter_",
+        "scatter_add_",
+        "scatter_reduce_",
+        "masked_fill_",
+        "masked_scatter_",
+        "put_",
+    ]
 )
 #: Nobody can tell what they give.
 _RANDOM = frozenset(
-    "rand randn randint randperm rand_like randn_like randint_like normal normal_ uniform_ random_ bernoulli bernoulli_ "
-    "exponential_ geometric_ log_normal_ cauchy_ multinomial".split()
+    [
+        "rand",
+        "randn",
+        "randint",
+        "randperm",
+        "rand_like",
+        "randn_like",
+        "randint_like",
+        "normal",
+        "normal_",
+        "uniform_",
+        "random_",
+        "bernoulli",
+        "bernoulli_",
+        "exponential_",
+        "geometric_",
+        "log_normal_",
+        "cauchy_",
+        "multinomial",
+    ]
 )
 #: In place, and nothing of the value changes.
-_UNTOUCHING = frozenset("resize_ detach_ requires_grad_ as_strided_ t_ transpose_ squeeze_ unsqueeze_".split())
+_UNTOUCHING = frozenset(
+    ["resize_", "detach_", "requires_grad_", "as_strided_", "t_", "transpose_", "squeeze_", "unsqueeze_"]
+)
 
 
 class UntraceableError(BaseException):

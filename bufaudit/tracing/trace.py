@@ -19,7 +19,7 @@ from bufaudit.tracing.judging import reason as reason_of
 from bufaudit.tracing.paths import LoadPath, Run, UntracedError, find
 from bufaudit.tracing.provenance import Ledger
 from bufaudit.tracing.quiet import quiet
-from bufaudit.tracing.ranks import RanksDisagreeError, Ranks, process_group
+from bufaudit.tracing.ranks import Ranks, RanksDisagreeError, process_group
 from bufaudit.tracing.recorder import Recorder, UntraceableError, without_draws
 from bufaudit.tracing.stand_in import MissingFromStandInError
 
@@ -65,11 +65,11 @@ def trace_model(
         named = checkpoints.by_name(built.model, checkpoint)
         notes = ()
         if built.escaped:
-            notes = (f"made outside of the meta device, whatever it is told: {', '.join(map(str, folded(built.escaped)))}",)
+            notes = (
+                f"made outside of the meta device, whatever it is told: {', '.join(map(str, folded(built.escaped)))}",
+            )
         del built
-        reports = tuple(
-            _follow(path, target, (checkpoint, named), tensors, places, world_size) for path in paths
-        )
+        reports = tuple(_follow(path, target, (checkpoint, named), tensors, places, world_size) for path in paths)
     return ModelReport(paths=reports, notes=notes, **versions)
 
 

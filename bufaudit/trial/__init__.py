@@ -5,7 +5,6 @@ Importing this costs no torch: models live in child processes only.
 
 from __future__ import annotations
 
-from bufaudit.trial.messages import Subject
-from bufaudit.trial.verifying import PATHS, TIMEOUT, MissingPackageError, TrialError, verify_models
+from bufaudit.trial.verifying import PATHS, TIMEOUT, Trial, verify, verify_models
 
-__all__ = ["PATHS", "TIMEOUT", "MissingPackageError", "Subject", "TrialError", "verify_models"]
+__all__ = ["PATHS", "TIMEOUT", "Trial", "verify", "verify_models"]

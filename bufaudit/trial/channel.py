@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import queue
+import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,9 @@ from bufaudit.codec import from_json, to_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+#: How much memory, in bytes, each process of a trial may take.
+MEMORY = 8 << 30
 
 
 class Channel:
@@ -21,6 +25,7 @@ class Channel:
     """
 
     def __init__(self, requests: int, replies: int) -> None:
+        _limit_memory()
         self._replies = replies
         self._lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         threading.Thread(target=self._read, args=(requests,), daemon=True).start()
@@ -44,3 +49,13 @@ class Channel:
             for line in lines:
                 self._lines.put(line)
         os._exit(0)
+
+
+def _limit_memory() -> None:
+    """Have an allocation fail rather than the machine, where the system can do that."""
+    if sys.platform == "linux":
+        import resource
+
+        _, most = resource.getrlimit(resource.RLIMIT_DATA)
+        limit = MEMORY if most == resource.RLIM_INFINITY else min(MEMORY, most)
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, most))

@@ -9,8 +9,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bufaudit.errors import BufauditError
 from bufaudit.outcomes import PathError, TensorReport
+from bufaudit.trial.failures import TrialError
 from bufaudit.trial.messages import CompareReply, CompareRequest, Judgement, LoadReply, Versions
 from bufaudit.trial.workers import Death, Worker, first_answer
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from bufaudit.trial.messages import ExpectedTensor, LoadRequest
+from bufaudit.trial.messages import ExpectedTensor, LoadRequest
 
 #: How long the others may still take, in seconds, where a rank has raised. Then they wait for it, and it is ended, as
 #: its process would have ended in a run of the user's.
@@ -34,10 +34,6 @@ ENVIRONMENT = {
 }
 
 _RAISED = Judgement("raised")
-
-
-class TrialError(BufauditError):
-    """The processes of a trial cannot do their work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +149,7 @@ def _report(tensor: ExpectedTensor, judgements: Sequence[Judgement]) -> TensorRe
         dtype=tensor.dtype,
         ranks=tuple(judgement.outcome for judgement in judgements),
         partial=any(judgement.partial for judgement in judgements),
+        declared_at=tensor.declared_at,
         reason=next((judgement.reason for judgement in judgements if judgement.reason is not None), None),
     )
 

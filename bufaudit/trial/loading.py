@@ -6,9 +6,10 @@ is told that no operation can be built: nothing compiles within the time limit, 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 _ZERO3: dict[str, Any] = {"train_micro_batch_size_per_gpu": 1, "zero_optimization": {"stage": 3}}
 
@@ -28,8 +29,7 @@ def load(path: str, model_class: Any, checkpoint: str) -> torch.nn.Module:
     if path == "from_pretrained":
         model: torch.nn.Module = model_class.from_pretrained(checkpoint)
         return model
-    from transformers.integrations import HfDeepSpeedConfig
-    from transformers.integrations.deepspeed import unset_hf_deepspeed_config
+    from transformers.integrations.deepspeed import HfDeepSpeedConfig, unset_hf_deepspeed_config
 
     # transformers looks for one that is alive.
     config = HfDeepSpeedConfig(_ZERO3)

@@ -6,7 +6,7 @@ down what a loader that loses nothing would give.
 
 from __future__ import annotations
 
-import json
+import copy
 import re
 import sys
 from pathlib import Path
@@ -14,12 +14,17 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from bufaudit.declarations import declared_at
+from bufaudit.errors import BufauditError
+from bufaudit.failures import first_line
+from bufaudit.tracing.configs import make_config
+from bufaudit.tracing.targets import resolve
 from bufaudit.trial.channel import Channel
 from bufaudit.trial.comparing import ExpectedValues
+from bufaudit.trial.errors import TrialError
 from bufaudit.trial.expectations import Expected, write_expectations
-from bufaudit.failures import first_line
-from bufaudit.trial.messages import ExpectedTensor, MakeReply, MakeRequest, Subject, Versions
-from bufaudit.trial.models import config_of, import_class, quiet
+from bufaudit.trial.messages import Answer, ExpectedTensor, MakeReply, MakeRequest, Question, Subject, Versions
+from bufaudit.trial.models import model_class_of, quiet
 from bufaudit.trial.poison import is_poison, poisoned_memory
 from bufaudit.trial.sentinels import sentinel
 from bufaudit.trial.shrinking import shrunk
@@ -31,54 +36,88 @@ if TYPE_CHECKING:
     from bufaudit.trial.messages import Construction
 
 
+#: A model with more elements takes too much time and memory, several processes together.
+_MANY = 100_000_000
+
+
+def answer(question: Question) -> Answer:
+    """The models that a user's words stand for."""
+    try:
+        return Answer(tuple(map(Subject.of, resolve(question.request()))))
+    except BufauditError as error:
+        return Answer((), str(error))
+
+
 def make(request: MakeRequest) -> MakeReply:
     """Make the checkpoint of a subject, or take the user's, and write what is expected of a load."""
     try:
-        return _make(request.subject, Path(request.folder))
+        return _make(request)
+    except BufauditError as error:
+        return MakeReply("", (), (), str(error))
     except Exception as error:
         return MakeReply("", (), (), f"{type(error).__name__}: {first_line(error)}")
 
 
-def _make(subject: Subject, folder: Path) -> MakeReply:
+def _make(request: MakeRequest) -> MakeReply:
+    folder = Path(request.folder)
     folder.mkdir()
-    model_class = import_class(subject.model_class)
-    config, notes = _config(subject, model_class)
+    model_class = model_class_of(request.subject.model_class)
+    config, notes = _config(request, model_class)
     with poisoned_memory():
         model = _build(model_class, config, seed=0)
     constructions = _constructions(model_class, config, model)
-    constructed = [(name, value.clone()) for name, kind, value in named_state(model) if kind == "non_persistent_buffer"]
-    if subject.checkpoint is None:
+    constructed = {name: value.clone() for name, kind, value in named_state(model) if kind == "non_persistent_buffer"}
+    if request.checkpoint is None:
         checkpoint = folder / "checkpoint"
         _set_sentinels(model)
         model.save_pretrained(checkpoint)
         values = _values_of(model, _saved_names(model, checkpoint))
     else:
-        checkpoint = Path(subject.checkpoint)
+        checkpoint = Path(request.checkpoint)
         values = _values_in(checkpoint, model_class, model)
+    places = declared_at(model)
     tensors = tuple(
         ExpectedTensor(
-            name, kind, tuple(tensor.shape), dtype_name(tensor.dtype), name in values, constructions.get(name, "fixed")
+            name=name,
+            kind=kind,
+            shape=tuple(tensor.shape),
+            dtype=dtype_name(tensor.dtype),
+            persisted=name in values,
+            construction=constructions.get(name, "fixed"),
+            declared_at=places.get(name),
         )
         for name, kind, tensor in named_state(model)
     )
-    write_expectations(folder, Expected(tensors, ExpectedValues(values, dict(constructed))))
+    write_expectations(folder, Expected(tensors, ExpectedValues(values, constructed)))
     return MakeReply(str(checkpoint), tensors, notes)
 
 
-def _config(subject: Subject, model_class: Any) -> tuple[Any, tuple[str, ...]]:
-    if subject.checkpoint is not None:
-        return model_class.config_class.from_pretrained(subject.checkpoint), ()
-    config = config_of(model_class, json.loads(subject.config))
-    if not subject.shrink:
+def _config(request: MakeRequest, model_class: Any) -> tuple[Any, tuple[str, ...]]:
+    if request.checkpoint is not None:
+        return model_class.config_class.from_pretrained(request.checkpoint), ()
+    recipe = request.subject.recipe()
+    config = make_config(recipe)
+    if not request.shrink:
         return config, ()
-    small = shrunk(model_class, config, frozenset(subject.pinned))
+    part = "" if recipe.part is None else f"{recipe.part}."
+    try:
+        small = shrunk(model_class, config, frozenset(key.removeprefix(part) for key in recipe.settings))
+    except Exception as error:
+        raise TrialError(
+            f"its config was not made smaller, since on the meta device it raises {type(error).__name__}: "
+            f"{first_line(error)}; change options with --set, or try it as it is with --no-shrink"
+        ) from error
+    if small.elements > _MANY:
+        raise TrialError(
+            f"its config was not made small enough: {small.elements:,} elements are left; "
+            "change options with --set, or try it as it is with --no-shrink"
+        )
     return small.config, small.notes
 
 
-def _build(model_class: Any, config: Any, seed: int) -> torch.nn.Module:
+def _build(model_class: Any, config: Any, seed: int) -> Any:
     torch.manual_seed(seed)
-    model: torch.nn.Module = model_class(config)
-    return model
+    return model_class(copy.deepcopy(config))
 
 
 def _constructions(model_class: Any, config: Any, model: torch.nn.Module) -> dict[str, Construction]:
@@ -191,7 +230,7 @@ def main(arguments: Sequence[str]) -> None:
         import transformers
 
         channel.send(Versions(torch.__version__, transformers.__version__))
-        channel.serve({MakeRequest: make})
+        channel.serve({Question: answer, MakeRequest: make})
 
 
 if __name__ == "__main__":

@@ -2,30 +2,84 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
+from bufaudit.errors import BufauditError
 from bufaudit.outcomes import Kind, PathError
+from bufaudit.tracing.configs import ConfigRecipe
+from bufaudit.tracing.targets import Request
+
+if TYPE_CHECKING:
+    from bufaudit.tracing.targets import Target
 
 #: What construction gives a non-persistent buffer: the same each time, something else for each seed, or nothing.
 Construction = Literal["fixed", "random", "unwritten"]
 
 
+class NoPretrainedModelError(BufauditError):
+    """A plain module, which nothing saves or loads."""
+
+    def __init__(self, model_class: str) -> None:
+        super().__init__(f"{model_class} is no model of transformers: it has no from_pretrained to try; use probe")
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a user asks for: a `bufaudit.tracing.targets.Request` in plain values, its settings as JSON text."""
+
+    text: str
+    class_name: str | None
+    config: str | None
+    settings: str
+    trust_remote_code: bool
+
+    @staticmethod
+    def of(request: Request) -> Question:
+        """The request in a form that can be sent."""
+        config = None if request.config is None else str(request.config)
+        settings = json.dumps(dict(request.settings))
+        return Question(request.text, request.class_name, config, settings, request.trust_remote_code)
+
+    def request(self) -> Request:
+        """The request that was sent."""
+        config = None if self.config is None else Path(self.config)
+        return Request(self.text, self.class_name, config, json.loads(self.settings), self.trust_remote_code)
+
+
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A model class to try, and its config.
+    """A model to try: a `bufaudit.tracing.targets.Target` in plain values, its mappings as JSON text."""
 
-    `target` is what the user named, `model_class` is `package.module:Class`. `config` is JSON text for the config class
-    of the model: the options that differ from its defaults. With `shrink` the config is made as small as stays valid,
-    but for the options in `pinned` (dotted names). `checkpoint` is a folder of the user's: its own config counts then.
-    """
-
-    target: str
+    text: str
     model_class: str
-    config: str = "{}"
-    shrink: bool = True
-    pinned: tuple[str, ...] = ()
-    checkpoint: str | None = None
+    config_class: str
+    values: str
+    settings: str
+    part: str | None
+
+    @staticmethod
+    def of(target: Target) -> Subject:
+        """The target in a form that can be sent. Raises `NoPretrainedModelError` for a plain module."""
+        if target.config is None:
+            raise NoPretrainedModelError(target.model_class)
+        recipe = target.config
+        values, settings = json.dumps(dict(recipe.values)), json.dumps(dict(recipe.settings))
+        return Subject(target.text, target.model_class, recipe.config_class, values, settings, recipe.part)
+
+    def recipe(self) -> ConfigRecipe:
+        """How to make its config."""
+        return ConfigRecipe(self.config_class, json.loads(self.values), json.loads(self.settings), self.part)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The subjects that a question stands for, or in `error` why there are none."""
+
+    subjects: tuple[Subject, ...]
+    error: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +87,7 @@ class ExpectedTensor:
     """A tensor of the model as its constructor leaves it.
 
     `persisted` says whether the checkpoint has it, under whatever name. `construction` matters for non-persistent
-    buffers only.
+    buffers only. `declared_at` is the line that registers it, `package/file.py:line`.
     """
 
     name: str
@@ -42,6 +96,7 @@ class ExpectedTensor:
     dtype: str
     persisted: bool
     construction: Construction
+    declared_at: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +108,16 @@ class Expectations:
 
 @dataclass(frozen=True, slots=True)
 class MakeRequest:
-    """Make a checkpoint of a subject below `folder`."""
+    """Make a checkpoint of a subject below `folder`, which is new.
+
+    With `shrink` its config is made as small as stays valid, but for what the user has set. `checkpoint` is a folder of
+    the user's to take instead.
+    """
 
     subject: Subject
     folder: str
+    shrink: bool
+    checkpoint: str | None
 
 
 @dataclass(frozen=True, slots=True)

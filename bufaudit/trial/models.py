@@ -1,4 +1,4 @@
-"""From names to model classes and configs of transformers, in a child process."""
+"""Model classes of transformers by name, and models of them, in a child process."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from bufaudit.tracing.configs import load_class
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
     from contextlib import AbstractContextManager
 
 
@@ -27,23 +29,13 @@ def quiet() -> Iterator[None]:
         yield
 
 
-def import_class(name: str) -> Any:
-    """The class `package.module:Class`.
+def model_class_of(name: str) -> Any:
+    """The class `module:Class`, be it one that transformers has copied from a directory."""
+    if name.startswith("transformers_modules."):
+        from transformers.dynamic_module_utils import init_hf_modules
 
-    Raises `TypeError` where it is no model class of transformers.
-    """
-    module, _, qualified = name.partition(":")
-    found: Any = import_module(module)
-    for part in qualified.split("."):
-        found = getattr(found, part)
-    if not hasattr(found, "from_pretrained") or getattr(found, "config_class", None) is None:
-        raise TypeError(f"{name} is no model class of transformers: it has no from_pretrained and config_class")
-    return found
-
-
-def config_of(model_class: Any, options: Mapping[str, Any]) -> Any:
-    """A config of the model's class: its defaults, and `options` on top."""
-    return model_class.config_class.from_dict(dict(options))
+        init_hf_modules()
+    return load_class(name)
 
 
 def build_on_meta(model_class: Any, config: Any) -> torch.nn.Module:

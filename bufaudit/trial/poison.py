@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -15,17 +15,19 @@ if TYPE_CHECKING:
 @contextmanager
 def poisoned_memory(fill: bool = True) -> Iterator[None]:
     """Have torch fill the memory of every new tensor: floats with NaN, integers with their maximum, bools with True."""
-    before = (torch.are_deterministic_algorithms_enabled(), torch.utils.deterministic.fill_uninitialized_memory)
+    # A module whose attribute is a property.
+    memory: Any = torch.utils.deterministic
+    before = (torch.are_deterministic_algorithms_enabled(), memory.fill_uninitialized_memory)
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.use_deterministic_algorithms(fill, warn_only=True)
-        torch.utils.deterministic.fill_uninitialized_memory = fill
+        memory.fill_uninitialized_memory = fill
         try:
             yield
         finally:
             torch.use_deterministic_algorithms(before[0], warn_only=warn_only)
-            torch.utils.deterministic.fill_uninitialized_memory = before[1]
+            memory.fill_uninitialized_memory = before[1]
 
 
 def is_poison(tensor: torch.Tensor) -> bool:

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from bufaudit.failures import path_error
 from bufaudit.trial.channel import Channel
 from bufaudit.trial.comparing import ExpectedValues, judge
 from bufaudit.trial.expectations import read_expectations
-from bufaudit.failures import path_error
 from bufaudit.trial.loading import gathered, is_sharded, load, own_shard, prepare, shard_of
 from bufaudit.trial.messages import (
     CompareReply,
@@ -27,7 +27,7 @@ from bufaudit.trial.messages import (
     LoadRequest,
     Versions,
 )
-from bufaudit.trial.models import import_class, quiet
+from bufaudit.trial.models import model_class_of, quiet
 from bufaudit.trial.poison import poisoned_memory
 from bufaudit.trial.state import named_state
 
@@ -51,7 +51,7 @@ class Rank:
         """Run the load path; the model stays until it is compared."""
         self._request, self._model = request, None
         try:
-            self._model = load(request.path, import_class(request.model_class), request.checkpoint)
+            self._model = load(request.path, model_class_of(request.model_class), request.checkpoint)
         except Exception as error:
             return LoadReply(path_error(error, self._number, request.model_class))
         return LoadReply(None)

@@ -55,7 +55,8 @@ def _floats(index: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     mantissa = 2 ** (significant - 1) + 2 * (index % mantissas) + 1
     exponent = (index // mantissas) % exponents - significant
     sign = 1 - 2 * ((index // (mantissas * exponents)) % 2)
-    return (sign * mantissa * torch.exp2(exponent.double())).to(dtype)
+    value: torch.Tensor = sign * mantissa * torch.exp2(exponent.double())
+    return value.to(dtype)
 
 
 def _integers(index: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:

@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from bufaudit.trial.models import build_on_meta
 from bufaudit.trial.state import named_state
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    import torch
 
     Option = tuple[str, ...]
     Overrides = dict[Option, Any]
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 #: A model with fewer elements is small enough.
 _SMALL = 1_500_000
-#: One with fewer will do, where only option by option could make it smaller.
 
 _DEPTH = re.compile(r"(^|_)(layers?|depths?|blocks?|num_block_repeats|stages_repeats)$")
 _PER_LAYER_INDEX = re.compile(r"indices|indexes|layer_ids|_at$")
@@ -50,9 +49,10 @@ _HEADS = re.compile(r"heads$|^n_head$")
 
 @dataclass(frozen=True, slots=True)
 class Shrunk:
-    """A config, and sentences on what was done to it."""
+    """A config, the number of elements of its model, and sentences on what was done to it."""
 
     config: Any
+    elements: int
     notes: tuple[str, ...] = ()
 
 
@@ -67,13 +67,10 @@ class _Anatomy:
 def shrunk(model_class: Any, config: Any, pinned: frozenset[str] = frozenset()) -> Shrunk:
     """A config for a model of about a million elements, as far as it can be found; options named in `pinned` stay.
 
-    The outcome depends on nothing but the arguments. Where even the given config does not build on the meta device, it
-    is returned as it is, with a note.
+    The outcome depends on nothing but the arguments. What building the given config on the meta device raises is not
+    caught.
     """
-    try:
-        before = _anatomy(build_on_meta(model_class, config))
-    except Exception as error:
-        return Shrunk(config, (f"the config was not made smaller: {type(error).__name__} on the meta device",))
+    before = _anatomy(build_on_meta(model_class, config))
     search = _Search(model_class, config, pinned, before)
     for attempts in _MOVES:
         if search.elements <= _SMALL and attempts is not _DEPTHS:
@@ -82,10 +79,10 @@ def shrunk(model_class: Any, config: Any, pinned: frozenset[str] = frozenset()) 
     if search.elements > _SMALL:
         search.try_alone()
     if not search.overrides:
-        return Shrunk(config)
+        return Shrunk(config, before.elements)
     names = ", ".join(sorted({".".join(option) for option in search.overrides}))
     note = f"the config was made smaller, from {before.elements:,} elements to {search.elements:,}: {names}"
-    return Shrunk(_rebuilt(config, search.overrides), (note,))
+    return Shrunk(_rebuilt(config, search.overrides), search.elements, (note,))
 
 
 @dataclass(slots=True)
@@ -118,7 +115,7 @@ class _Search:
         for option, value in sorted(self._options().items()):
             if not isinstance(value, int) or isinstance(value, bool) or _TOKEN.search(option[-1]):
                 continue
-            while value >= 16 and self.elements > _SMALL and self._accept({option: value // 2}, must_shrink=True):
+            while value >= 16 and self.elements > _SMALL and self._accept({option: value // 2}):
                 value //= 2
 
     def _options(self) -> dict[Option, Any]:
@@ -128,8 +125,8 @@ class _Search:
             if ".".join(option) not in self.pinned
         }
 
-    def _accept(self, more: Overrides, *, must_shrink: bool = False) -> bool:
-        """Take overrides over if the model still builds, and has all kinds of tensors."""
+    def _accept(self, more: Overrides) -> bool:
+        """Take overrides over if that makes the model smaller and it still builds, with all kinds of tensors."""
         if not more:
             return False
         overrides = self.overrides | more
@@ -137,7 +134,7 @@ class _Search:
             found = _anatomy(build_on_meta(self.model_class, _rebuilt(self.config, overrides)))
         except Exception:
             return False
-        if not found.kinds >= self.wanted.kinds or found.elements > self.elements - must_shrink:
+        if not found.kinds >= self.wanted.kinds or found.elements >= self.elements:
             return False
         self.overrides, self.elements = overrides, found.elements
         return True
@@ -167,7 +164,7 @@ def _depth_move(depth: int) -> Move:
                 changed |= _per_layer(options, option[:-1], value, depth)
             elif _is_ints(value) and max(value) > depth and not _PER_LAYER_INDEX.search(option[-1]):
                 changed[option] = [min(each, depth) for each in value]
-        return changed
+        return {option: value for option, value in changed.items() if value != options[option]}
 
     return move
 
@@ -175,14 +172,23 @@ def _depth_move(depth: int) -> Move:
 def _per_layer(options: Mapping[Option, Any], prefix: Option, before: int, after: int) -> Overrides:
     changed: Overrides = {}
     for option, value in options.items():
-        if option[:-1] != prefix or not isinstance(value, list) or not value:
+        if option[:-1] != prefix:
             continue
-        if _PER_LAYER_INDEX.search(option[-1]) and _is_ints(value):
+        if _is_by_layer(value, before):
+            changed[option] = {key: entry for key, entry in value.items() if int(key) < after}
+        elif not isinstance(value, list) or not value:
+            continue
+        elif _PER_LAYER_INDEX.search(option[-1]) and _is_ints(value):
             if max(value) >= after:
                 changed[option] = list(range(max(after - len(value), 0), after))
         elif len(value) == before:
             changed[option] = value[:after]
     return changed
+
+
+def _is_by_layer(value: Any, depth: int) -> bool:
+    """Whether it is a dict from numbers of layers."""
+    return isinstance(value, dict) and bool(value) and all(str(key).isdigit() and int(key) < depth for key in value)
 
 
 def _cap_move(names: re.Pattern[str], most: int) -> Move:
@@ -219,18 +225,23 @@ def _width_move(factor: int) -> Move:
     """Everything that is a width divided by the same factor. Heads stay as many and get narrower."""
 
     def move(options: Mapping[Option, Any]) -> Overrides:
-        changed: Overrides = {}
-        for option, value in options.items():
-            name = option[-1]
-            if not _WIDTH.search(name) or _NO_WIDTH.search(name):
-                continue
-            if _is_int(value) and _divides(factor, value):
-                changed[option] = value // factor
-            elif _is_ints(value) and all(_divides(factor, each) for each in value):
-                changed[option] = [each // factor for each in value]
-        return changed
+        narrower = {option: _narrower(option[-1], value, factor) for option, value in options.items()}
+        return {option: value for option, value in narrower.items() if value != options[option]}
 
     return move
+
+
+def _narrower(name: str, value: Any, factor: int) -> Any:
+    """An option's value with its widths divided, also where it is a dict of options; the same where it has none."""
+    if isinstance(value, dict):
+        return {key: _narrower(str(key), entry, factor) for key, entry in value.items()}
+    if not _WIDTH.search(name) or _NO_WIDTH.search(name):
+        return value
+    if _is_int(value) and _divides(factor, value):
+        return value // factor
+    if _is_ints(value) and all(_divides(factor, each) for each in value):
+        return [each // factor for each in value]
+    return value
 
 
 def _divides(factor: int, value: int) -> bool:
@@ -281,4 +292,4 @@ def _rebuilt(config: Any, overrides: Overrides) -> Any:
 def _as_dict(config: Any, overrides: Overrides, prefix: Option) -> dict[str, Any]:
     inside = {name: _as_dict(each, overrides, (*prefix, name)) for name, each in _configs_in(config)}
     mine = {option[-1]: value for option, value in overrides.items() if option[:-1] == prefix}
-    return config.to_diff_dict() | inside | mine | {"model_type": config.model_type}
+    return {**config.to_diff_dict(), **inside, **mine, "model_type": config.model_type}

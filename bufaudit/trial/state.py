@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-import torch
-
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
     from pathlib import Path
+
+    import torch
 
     from bufaudit.outcomes import Kind
 
@@ -57,5 +57,5 @@ def read_file_values(checkpoint: Path, names: Collection[str]) -> dict[str, torc
     values: dict[str, torch.Tensor] = {}
     for file in sorted(checkpoint.glob("*.safetensors")):
         with safe_open(file, framework="pt") as opened:
-            values |= {key: opened.get_tensor(key) for key in opened.keys() if key in names}
+            values |= {key: opened.get_tensor(key) for key in set(opened.keys()) & set(names)}
     return values

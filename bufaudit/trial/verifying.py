@@ -9,135 +9,186 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from bufaudit.errors import BufauditError
 from bufaudit.outcomes import ModelReport, PathReport, VerifyResult
-from bufaudit.trial.group import ENVIRONMENT, TrialError, attempt, rank_group
-from bufaudit.trial.messages import LoadRequest, MakeReply, MakeRequest, Versions
-from bufaudit.trial.workers import Death, Worker, first_answer
+from bufaudit.trial.errors import TrialError
+from bufaudit.trial.group import ENVIRONMENT, attempt, rank_group
+from bufaudit.trial.messages import Answer, LoadRequest, MakeReply, MakeRequest, Question, Subject, Versions
+from bufaudit.trial.workers import Death, Worker, ask
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from bufaudit.trial.messages import Subject
+    from bufaudit.tracing.targets import Request, Target
 
     Progress = Callable[[str], None]
 
+#: The load paths that can be tried.
 PATHS = ("zero3", "from_pretrained")
+#: How long, in seconds, building a model may take, and loading it on one path.
 TIMEOUT = 300.0
 
-_NEEDED = {"zero3": ("torch", "transformers", "safetensors", "accelerate", "deepspeed")}
 _NEEDED_BY_ALL = ("torch", "transformers", "safetensors")
+_NEEDED = {"zero3": (*_NEEDED_BY_ALL, "accelerate", "deepspeed")}
 
 
-class MissingPackageError(TrialError):
-    """A package that the trial needs is not installed."""
+class MissingPackageError(BufauditError):
+    """A package that a path needs is not installed."""
 
     def __init__(self, package: str, path: str) -> None:
         super().__init__(f"--path {path} needs {package}, which is not installed: pip install 'bufaudit[verify]'")
 
 
-def verify_models(
-    subjects: Sequence[Subject],
-    *,
-    paths: Sequence[str] = PATHS,
-    world_size: int = 2,
-    timeout: float = TIMEOUT,
-    progress: Progress = lambda _: None,
-) -> VerifyResult:
-    """Load small real models on real ranks, and say what became of every tensor.
+class NoCheckpointError(BufauditError):
+    """A folder of the user's that holds no checkpoint."""
 
-    A model that cannot be made has an `error`; one whose load raises, hangs for `timeout` seconds or ends a process has
-    one on that path, and the others go on with new ranks. `progress` is called with what is done next. All processes
-    and files are gone afterwards.
+    def __init__(self, folder: Path) -> None:
+        super().__init__(f"{folder} is no checkpoint: it has no config.json beside *.safetensors files")
 
-    Raises `MissingPackageError`, and `TrialError` where processes do not start.
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """How models are tried.
+
+    Each is loaded on all of `paths`, on `world_size` processes. `shrink` makes their configs as small as stays valid,
+    but for settings that were asked for. `checkpoint` is a folder of the user's that is loaded instead of one of ours,
+    with its own config. `timeout` limits the building of a model, and each load of it, in seconds. `progress` is called
+    with what is done next.
     """
-    for path in paths:
-        for package in _NEEDED.get(path, _NEEDED_BY_ALL):
-            if find_spec(package) is None:
-                raise MissingPackageError(package, path)
-    with TemporaryDirectory(prefix="bufaudit-verify-") as name:
-        folder = Path(name)
-        made = _make(subjects, folder, timeout, progress)
-        reports = {path: _load(subjects, made, path, world_size, folder, timeout, progress) for path in paths}
-    return VerifyResult(
-        tuple(
-            ModelReport(
-                target=subject.target,
-                class_name=subject.model_class,
-                transformers=made.versions.transformers,
-                torch=made.versions.torch,
-                world_size=world_size,
-                paths=() if reply.error is not None else tuple(reports[path][number] for path in paths),
-                error=reply.error,
-                notes=reply.notes,
-            )
-            for number, (subject, reply) in enumerate(zip(subjects, made.replies, strict=True))
-        )
-    )
+
+    paths: Sequence[str] = PATHS
+    world_size: int = 2
+    shrink: bool = True
+    checkpoint: Path | None = None
+    timeout: float = TIMEOUT
+    progress: Progress = lambda _: None
+
+
+def verify(request: Request, trial: Trial = Trial()) -> VerifyResult:
+    """Load small real models, all that a request stands for, and say what became of every tensor on every rank.
+
+    Nothing is imported here: code of models runs in child processes only. A model that cannot be made has an `error`;
+    one whose load raises, hangs or ends a process has one on that path, and the others go on with new ranks. All
+    processes and files are gone afterwards.
+
+    Raises `BufauditError` for a request that stands for nothing, a package that is missing, and where processes do not
+    start.
+    """
+    return _verify(Question.of(request), trial)
+
+
+def verify_models(targets: Sequence[Target], trial: Trial = Trial()) -> VerifyResult:
+    """The same for targets that are resolved already."""
+    return _verify(tuple(map(Subject.of, targets)), trial)
 
 
 @dataclass(frozen=True, slots=True)
 class _Made:
-    versions: Versions
+    """What the maker made of each subject."""
+
+    subjects: tuple[Subject, ...]
     replies: tuple[MakeReply, ...]
+    versions: Versions
 
 
-def _make(subjects: Sequence[Subject], folder: Path, timeout: float, progress: Progress) -> _Made:
+def _verify(asked: Question | tuple[Subject, ...], trial: Trial) -> VerifyResult:
+    for path in trial.paths:
+        for package in _NEEDED.get(path, _NEEDED_BY_ALL):
+            if find_spec(package) is None:
+                raise MissingPackageError(package, path)
+    if trial.checkpoint is not None and not _is_checkpoint(trial.checkpoint):
+        raise NoCheckpointError(trial.checkpoint)
+    with TemporaryDirectory(prefix="bufaudit-verify-") as name:
+        made = _make(asked, trial, Path(name))
+        reports = {path: _load(made, path, trial, Path(name)) for path in trial.paths}
+    return VerifyResult(
+        tuple(
+            ModelReport(
+                target=subject.text,
+                class_name=subject.model_class.partition(":")[2],
+                transformers=made.versions.transformers,
+                torch=made.versions.torch,
+                world_size=trial.world_size,
+                paths=() if reply.error is not None else tuple(reports[path][number] for path in trial.paths),
+                error=reply.error,
+                notes=reply.notes,
+            )
+            for number, (subject, reply) in enumerate(zip(made.subjects, made.replies, strict=True))
+        )
+    )
+
+
+def _is_checkpoint(folder: Path) -> bool:
+    return (folder / "config.json").is_file() and any(folder.glob("*.safetensors"))
+
+
+def _make(asked: Question | tuple[Subject, ...], trial: Trial, folder: Path) -> _Made:
     """A checkpoint for each subject; a process that ends or hangs costs one of them."""
+    subjects = None if isinstance(asked, Question) else asked
     replies: list[MakeReply] = []
-    versions = Versions("", "")
-    while len(replies) < len(subjects):
+    while True:
         with Worker("bufaudit.trial.maker", (), folder / "maker.log", ENVIRONMENT) as maker:
-            hello = first_answer([maker], Versions, time.monotonic() + timeout)
-            if hello is None or isinstance(hello[1], Death):
-                how = f"not within {timeout:g} s" if hello is None else hello[1].how
-                raise TrialError(f"the process that makes checkpoints did not start: {how}")
-            versions = hello[1]
+            trial.progress("starting")
+            versions = _first_word(maker, trial.timeout)
+            if isinstance(asked, Question) and subjects is None:
+                subjects = _resolve(maker, asked, trial.timeout)
+            assert subjects is not None
             alive = True
             while alive and len(replies) < len(subjects):
-                progress(f"{subjects[len(replies)].model_class}: making a checkpoint")
-                reply = _make_one(maker, subjects[len(replies)], folder / f"model-{len(replies)}", timeout)
+                reply = _make_one(maker, subjects[len(replies)], trial, folder / f"model-{len(replies)}")
                 alive = isinstance(reply, MakeReply)
                 replies.append(reply if isinstance(reply, MakeReply) else MakeReply("", (), (), reply))
-    return _Made(versions, tuple(replies))
+            if len(replies) == len(subjects):
+                return _Made(subjects, tuple(replies), versions)
 
 
-def _make_one(maker: Worker, subject: Subject, folder: Path, timeout: float) -> MakeReply | str:
-    """The maker's answer, or why there is none and never will be."""
-    maker.send(MakeRequest(subject, str(folder)))
-    answer = first_answer([maker], MakeReply, time.monotonic() + timeout)
+def _first_word(maker: Worker, timeout: float) -> Versions:
+    versions = ask(maker, None, Versions, time.monotonic() + timeout)
+    if versions is None:
+        raise TrialError(f"the process that builds models did not start within {timeout:g} s")
+    if isinstance(versions, Death):
+        raise TrialError(f"the process that builds models did not start: {versions.how}")
+    return versions
+
+
+def _resolve(maker: Worker, question: Question, timeout: float) -> tuple[Subject, ...]:
+    answer = ask(maker, question, Answer, time.monotonic() + timeout)
     if answer is None:
-        return f"it was not built within {timeout:g} s"
-    reply = answer[1]
+        raise TrialError(f"importing {question.text} took more than {timeout:g} s")
+    if isinstance(answer, Death):
+        raise TrialError(f"importing {question.text} ended the process: {answer.how}")
+    if answer.error is not None:
+        raise TrialError(answer.error)
+    return answer.subjects
+
+
+def _make_one(maker: Worker, subject: Subject, trial: Trial, folder: Path) -> MakeReply | str:
+    """The maker's answer, or why there is none and never will be."""
+    trial.progress(f"{subject.model_class}: making a checkpoint")
+    checkpoint = None if trial.checkpoint is None else str(trial.checkpoint.absolute())
+    request = MakeRequest(subject, str(folder), trial.shrink, checkpoint)
+    reply = ask(maker, request, MakeReply, time.monotonic() + trial.timeout)
+    if reply is None:
+        return f"it was not built within {trial.timeout:g} s"
     return f"building it ended the process: {reply.how}" if isinstance(reply, Death) else reply
 
 
-def _load(
-    subjects: Sequence[Subject],
-    made: _Made,
-    path: str,
-    world_size: int,
-    folder: Path,
-    timeout: float,
-    progress: Progress,
-) -> dict[int, PathReport]:
+def _load(made: _Made, path: str, trial: Trial, folder: Path) -> dict[int, PathReport]:
     """What a path does to each subject that has a checkpoint, by its number; ranks out of step are replaced."""
     left = [number for number, reply in enumerate(made.replies) if reply.error is None]
     reports: dict[int, PathReport] = {}
-    group = 0
+    groups = 0
     while left:
-        progress(f"{path}: starting {world_size} ranks")
-        with rank_group(path, world_size, folder / f"{path}-{group}", timeout) as workers:
+        trial.progress(f"{path}: starting {trial.world_size} ranks")
+        with rank_group(path, trial.world_size, folder / f"{path}-{groups}", trial.timeout) as workers:
             in_step = True
             while left and in_step:
                 number = left.pop(0)
-                progress(f"{subjects[number].model_class}: loading on {path}")
-                reply = made.replies[number]
-                request = LoadRequest(
-                    subjects[number].model_class, reply.checkpoint, str(folder / f"model-{number}"), path
-                )
-                outcome = attempt(workers, request, reply.tensors, timeout)
+                name, reply = made.subjects[number].model_class, made.replies[number]
+                trial.progress(f"{path}: loading {name}")
+                request = LoadRequest(name, reply.checkpoint, str(folder / f"model-{number}"), path)
+                outcome = attempt(workers, request, reply.tensors, trial.timeout)
                 reports[number] = PathReport(path, outcome.tensors, outcome.error)
                 in_step = outcome.in_step
-        group += 1
+        groups += 1
     return reports

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self, TypeVar
 
@@ -49,7 +50,7 @@ class Worker:
                     stdout=out,
                     stderr=out,
                     pass_fds=(theirs,),
-                    env=os.environ | {"PYTHONPATH": _same_modules()} | environment,
+                    env={**os.environ, "PYTHONPATH": _same_modules(), **environment},
                     start_new_session=True,
                 )
         except BaseException:
@@ -57,6 +58,8 @@ class Worker:
             raise
         finally:
             os.close(theirs)
+        assert self._process.stdin is not None
+        self._stdin = self._process.stdin
         self._replies = replies
 
     def __enter__(self) -> Self:
@@ -64,8 +67,8 @@ class Worker:
 
     def __exit__(self, *_: object) -> None:
         self.kill()
-        if self._process.stdin is not None:
-            self._process.stdin.close()
+        with suppress(BrokenPipeError):
+            self._stdin.close()
         os.close(self._replies)
 
     def fileno(self) -> int:
@@ -74,20 +77,15 @@ class Worker:
 
     def kill(self) -> None:
         """End the process and all that it started."""
-        try:
+        with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         self._process.wait()
 
     def send(self, request: object) -> None:
         """Ask something; a process that has died is noticed when its answer is read."""
-        assert self._process.stdin is not None
-        try:
-            self._process.stdin.write(type(request).__name__.encode() + b" " + to_json(request) + b"\n")
-            self._process.stdin.flush()
-        except BrokenPipeError:
-            pass
+        with suppress(BrokenPipeError):
+            self._stdin.write(type(request).__name__.encode() + b" " + to_json(request) + b"\n")
+            self._stdin.flush()
 
     def read(self, kind: type[Reply]) -> Reply | Death | None:
         """The answer if it has arrived whole, else None; call it when the process is readable."""
@@ -126,6 +124,14 @@ def first_answer(
                 if reply is not None:
                     return key.data, reply
     return None
+
+
+def ask(worker: Worker, request: object | None, kind: type[Reply], deadline: float) -> Reply | Death | None:
+    """A worker's answer to a request, or what it says next where that is None; None after `deadline`."""
+    if request is not None:
+        worker.send(request)
+    answer = first_answer([worker], kind, deadline)
+    return None if answer is None else answer[1]
 
 
 def _signal_name(number: int) -> str:

@@ -1,6 +1,4 @@
-"""A small model and loaders of many shapes, some right and some wrong, as probed by module:function."""
-
-from __future__ import annotations
+"""A small model and loaders of many shapes, some right and some wrong, as probed by `module:function`."""
 
 import torch
 import torch.distributed as dist
