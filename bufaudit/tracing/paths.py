@@ -119,8 +119,8 @@ def _place(function: Any) -> str | None:
 def _place_in_transformers(name: str) -> str | None:
     from transformers import modeling_utils
 
-    found = getattr(modeling_utils, name)
-    return _place(found._load_pretrained_model if inspect.isclass(found) else found)
+    found: Any = getattr(modeling_utils, name)
+    return _place(vars(found)["_load_pretrained_model"].__func__ if inspect.isclass(found) else found)
 
 
 def _check_release(entry_points: tuple[str, ...]) -> None:
@@ -246,7 +246,8 @@ def _marked(run: Run) -> Iterator[None]:
 class _DeepSpeedConfig:
     """What transformers asks of the DeepSpeed configuration that is in force."""
 
-    config: dict[str, Any] = {"zero_optimization": {"stage": 3}, "train_micro_batch_size_per_gpu": 1}
+    def __init__(self) -> None:
+        self.config = {"zero_optimization": {"stage": 3}, "train_micro_batch_size_per_gpu": 1}
 
     def is_zero3(self) -> bool:
         return True

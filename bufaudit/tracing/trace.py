@@ -63,13 +63,10 @@ def trace_model(
         if checkpoint is None:
             checkpoint = default_checkpoint(target, built.model)
         named = checkpoints.by_name(built.model, checkpoint)
-        notes = ()
-        if built.escaped:
-            notes = (
-                f"made outside of the meta device, whatever it is told: {', '.join(map(str, folded(built.escaped)))}",
-            )
+        escaped = ", ".join(map(str, folded(built.escaped)))
         del built
         reports = tuple(_follow(path, target, (checkpoint, named), tensors, places, world_size) for path in paths)
+    notes = (f"made outside of the meta device, whatever it is told: {escaped}",) if escaped else ()
     return ModelReport(paths=reports, notes=notes, **versions)
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bufaudit.outcomes import PathError, TensorReport
-from bufaudit.trial.failures import TrialError
+from bufaudit.trial.errors import TrialError
 from bufaudit.trial.messages import CompareReply, CompareRequest, Judgement, LoadReply, Versions
 from bufaudit.trial.workers import Death, Worker, first_answer
 
