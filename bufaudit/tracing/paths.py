@@ -142,11 +142,14 @@ def _check_release(entry_points: tuple[str, ...]) -> None:
 
 @contextmanager
 def _from_pretrained(run: Run) -> Iterator[Callable[[int], nn.Module]]:
+    recipe = run.target.config
+    if recipe is None:
+        raise UntracedError(f"{run.target.class_name} is no model of transformers, and has no loader of its own")
     kind: Any = load_class(run.target.model_class)
     with checkpoints.in_place_of_files(run.checkpoint, run.ledger) as folder, _single_threaded(), _marked(run):
 
         def load(rank: int) -> nn.Module:
-            model: nn.Module = kind.from_pretrained(str(folder), config=_config(run.target), use_safetensors=True)
+            model: nn.Module = kind.from_pretrained(str(folder), config=make_config(recipe), use_safetensors=True)
             return model
 
         yield load
@@ -205,12 +208,6 @@ def _function(name: str) -> Callable[[nn.Module, dict[str, torch.Tensor]], objec
         raise UntracedError(f"{printable(name)} is no function")
     function: Callable[[nn.Module, dict[str, torch.Tensor]], object] = found
     return function
-
-
-def _config(target: Target) -> Any:
-    if target.config is None:
-        raise UntracedError(f"{target.class_name} is no model of transformers, and has no loader of its own")
-    return make_config(target.config)
 
 
 @contextmanager
