@@ -31,7 +31,8 @@ _SMALL = 1_500_000
 _DEPTH = re.compile(r"(^|_)(layers?|depths?|blocks?|num_block_repeats|stages_repeats)$")
 _PER_LAYER_INDEX = re.compile(r"indices|indexes|layer_ids|_at$")
 _EXPERTS = re.compile(r"experts$")
-_ROUTED = re.compile(r"(^n_routed|^num(_local)?|^moe_num|^n|^num_total|^num_routed)_experts$|^moe_num_experts$")
+_EXPERT_GROUPS = re.compile(r"^(n|num|n_expert|num_expert)_groups?$")
+_EXPERTS_OF_TOKEN = re.compile(r"(^|_)experts_per_tok(en)?$|^moe_top_?k$|^top_?k$|^moe_k$")
 _VOCABULARY = re.compile(r"vocab(ulary)?(_size)?$|codebook_size$|^num_embeddings$|bins$")
 _TOKEN = re.compile(r"_token_id(s)?$|_token_index$|_id$|^boundary_ids$")
 _POSITIONS = re.compile(r"position(s|_embeddings)$|^n_ctx$|^block_size$|^max_(length|seq_len|sequence_length)")
@@ -44,7 +45,6 @@ _NO_WIDTH = re.compile(
     r"|context|layers|heads|tubelet|stride|index|indices|spec_size|temporal|positions|num_embeddings|out_features$"
     r"|input_resolution|num_hidden|ratio|factor|divisor|group|embedding_table"
 )
-_HEADS = re.compile(r"heads$|^n_head$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +204,25 @@ def _cap_move(names: re.Pattern[str], most: int) -> Move:
     return move
 
 
+def _experts_move(most: int) -> Move:
+    """At most so many experts, but four for each group of them, and as many as a token goes to."""
+
+    def move(options: Mapping[Option, Any]) -> Overrides:
+        capped = _cap_move(_EXPERTS, most)(options)
+        least = {option: _least_experts(options, option[:-1]) for option in capped}
+        more = {option: max(most, least[option]) for option in capped}
+        return {option: value for option, value in more.items() if value < options[option]}
+
+    return move
+
+
+def _least_experts(options: Mapping[Option, Any], prefix: Option) -> int:
+    mine = {option[-1]: value for option, value in options.items() if option[:-1] == prefix and _is_int(value)}
+    groups = [4 * value for name, value in mine.items() if _EXPERT_GROUPS.search(name)]
+    chosen = [value for name, value in mine.items() if _EXPERTS_OF_TOKEN.search(name)]
+    return max((1, *groups, *chosen))
+
+
 def _vocabulary_move(most: int) -> Move:
     """A vocabulary of at most so many tokens; ids beyond it become its last."""
 
@@ -260,7 +279,7 @@ _DEPTHS = tuple(_depth_move(depth) for depth in (2, 3, 4, 5, 6, 8, 12, 16))
 #: Each line is one kind of move, the boldest first.
 _MOVES: tuple[tuple[Move, ...], ...] = (
     _DEPTHS,
-    tuple(_cap_move(_EXPERTS, most) for most in (8, 16, 32, 64)),
+    tuple(_experts_move(most) for most in (8, 16, 32, 64)),
     tuple(_vocabulary_move(most) for most in (96, 256, 1024, 4096)),
     tuple(_cap_move(_POSITIONS, most) for most in (64, 128, 512)),
     tuple(_width_move(factor) for factor in (16, 8, 4, 2)),
