@@ -31,6 +31,8 @@ _SMALL = 1_500_000
 _DEPTH = re.compile(r"(^|_)(layers?|depths?|blocks?|num_block_repeats|stages_repeats)$")
 _PER_LAYER_INDEX = re.compile(r"indices|indexes|layer_ids|_at$")
 _EXPERTS = re.compile(r"experts$")
+_MODEL_WIDTH = re.compile(r"^(hidden_size|hidden_dim|embed_dim|d_model|n_embd)$")
+_HEADS = re.compile(r"heads$|^n_head$")
 _EXPERT_GROUPS = re.compile(r"^(n|num|n_expert|num_expert)_groups?$")
 _EXPERTS_OF_TOKEN = re.compile(r"(^|_)experts_per_tok(en)?$|^moe_top_?k$|^top_?k$|^moe_k$")
 _VOCABULARY = re.compile(r"vocab(ulary)?(_size)?$|codebook_size$|^num_embeddings$|bins$")
@@ -105,17 +107,17 @@ class _Search:
         if any(self._accept(move(self._options())) for move in moves):
             return
         for prefix in sorted({option[:-1] for option in self._options()}):
-            for move in moves:
-                mine = {option: value for option, value in move(self._options()).items() if option[:-1] == prefix}
-                if self._accept(mine):
-                    break
+            mine = {option: value for option, value in self._options().items() if option[:-1] == prefix}
+            any(self._accept(move(mine)) for move in moves)
 
     def try_alone(self) -> None:
         """Halve options one by one, as long as that makes the model smaller."""
         for option, value in sorted(self._options().items()):
             if not isinstance(value, int) or isinstance(value, bool) or _TOKEN.search(option[-1]):
                 continue
-            while value >= 16 and self.elements > _SMALL and self._accept({option: value // 2}):
+            while value >= 16 and self.elements > _SMALL and _heads_fit(self._options(), option, value // 2):
+                if not self._accept({option: value // 2}):
+                    break
                 value //= 2
 
     def _options(self) -> dict[Option, Any]:
@@ -217,10 +219,12 @@ def _experts_move(most: int) -> Move:
 
 
 def _least_experts(options: Mapping[Option, Any], prefix: Option) -> int:
-    mine = {option[-1]: value for option, value in options.items() if option[:-1] == prefix and _is_int(value)}
+    mine: dict[str, int] = {
+        option[-1]: value for option, value in options.items() if option[:-1] == prefix and _is_int(value)
+    }
     groups = [4 * value for name, value in mine.items() if _EXPERT_GROUPS.search(name)]
     chosen = [value for name, value in mine.items() if _EXPERTS_OF_TOKEN.search(name)]
-    return max((1, *groups, *chosen))
+    return max([1, *groups, *chosen])
 
 
 def _vocabulary_move(most: int) -> Move:
@@ -245,9 +249,25 @@ def _width_move(factor: int) -> Move:
 
     def move(options: Mapping[Option, Any]) -> Overrides:
         narrower = {option: _narrower(option[-1], value, factor) for option, value in options.items()}
-        return {option: value for option, value in narrower.items() if value != options[option]}
+        changed = {option: value for option, value in narrower.items() if value != options[option]}
+        return changed if all(_heads_fit(options, option, value) for option, value in changed.items()) else {}
 
     return move
+
+
+def _heads_fit(options: Mapping[Option, Any], option: Option, after: Any) -> bool:
+    """Whether a model's width still divides into heads of an even width of at least four, if it did.
+
+    It need not where heads have a width of their own.
+    """
+    before = options[option]
+    if not _MODEL_WIDTH.search(option[-1]) or not _is_int(before):
+        return True
+    beside = {other[-1]: value for other, value in options.items() if other[:-1] == option[:-1] and _is_int(value)}
+    if any("head_dim" in name for name in beside):
+        return True
+    steps = [2 * value for name, value in beside.items() if _HEADS.search(name) and value and before % (2 * value) == 0]
+    return all(after % step == 0 and after >= 2 * step for step in steps)
 
 
 def _narrower(name: str, value: Any, factor: int) -> Any:
