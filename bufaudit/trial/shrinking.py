@@ -60,10 +60,11 @@ class Shrunk:
 
 @dataclass(frozen=True, slots=True)
 class _Anatomy:
-    """What must not get lost, and the number of elements."""
+    """What must not get lost, the number of elements, and that of tensors without any."""
 
     kinds: frozenset[tuple[str, ...]]
     elements: int
+    empty: int
 
 
 def shrunk(model_class: Any, config: Any, pinned: frozenset[str] = frozenset()) -> Shrunk:
@@ -136,7 +137,7 @@ class _Search:
             found = _anatomy(build_on_meta(self.model_class, _rebuilt(self.config, overrides)))
         except Exception:
             return False
-        if not found.kinds >= self.wanted.kinds or found.elements >= self.elements:
+        if not found.kinds >= self.wanted.kinds or found.empty > self.wanted.empty or found.elements >= self.elements:
             return False
         self.overrides, self.elements = overrides, found.elements
         return True
@@ -145,12 +146,13 @@ class _Search:
 def _anatomy(model: torch.nn.Module) -> _Anatomy:
     owners = {name: type(module).__name__ for name, module in model.named_modules(remove_duplicate=False)}
     kinds = set()
-    elements = 0
+    elements = empty = 0
     for name, kind, tensor in named_state(model):
         owner, _, leaf = name.rpartition(".")
         kinds.add((owners[owner], re.sub(r"\d+", "#", leaf), kind))
         elements += tensor.numel()
-    return _Anatomy(frozenset(kinds), elements)
+        empty += tensor.numel() == 0
+    return _Anatomy(frozenset(kinds), elements, empty)
 
 
 def _depth_move(depth: int) -> Move:
