@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from bufaudit.tracing.ranks import Ranks
     from bufaudit.tracing.targets import Target
 
+_CONFIG = "config.json"
 #: The names of paths that ship.
 NAMES = ("zero3", "from_pretrained", "params-only")
 #: Releases of transformers whose entry points the adapters know.
@@ -149,7 +150,9 @@ def _from_pretrained(run: Run) -> Iterator[Callable[[int], nn.Module]]:
     with checkpoints.in_place_of_files(run.checkpoint, run.ledger) as folder, _single_threaded(), _marked(run):
 
         def load(rank: int) -> nn.Module:
-            model: nn.Module = kind.from_pretrained(str(folder), config=make_config(recipe), use_safetensors=True)
+            # A saved config is not always what it was made from.
+            config = {} if _CONFIG in run.checkpoint.companions else {"config": make_config(recipe)}
+            model: nn.Module = kind.from_pretrained(str(folder), use_safetensors=True, **config)
             return model
 
         yield load

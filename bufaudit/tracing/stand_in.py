@@ -80,6 +80,8 @@ class _Partitioning:
     def _convert(self, parameter: Any) -> None:
         if not hasattr(self._of_rank, "ids"):
             self._of_rank.ids = itertools.count()
+        # DeepSpeed sends it as bytes, which torch refuses for a tensor without dimensions.
+        parameter.data.view(torch.uint8)
         parameter.ds_id = next(self._of_rank.ids)
         parameter.ds_shape = parameter.shape
         parameter.ds_numel = parameter.numel()
