@@ -226,6 +226,14 @@ def _constructors_part(partitioning: _Partitioning) -> Iterator[None]:
         gathered.wrapped = True  # type: ignore[attr-defined]
         return original_apply(module, gathered)
 
+    original_new = torch.Tensor.__new__
+
+    def new(cls: Any, *args: Any, **kwargs: Any) -> Any:
+        if not partitioning.building:
+            return original_new(cls, *args, **kwargs)
+        # DeepSpeed takes what `torch.Tensor(...)` gets for a shape, values too.
+        return torch.empty(0).new_empty(*(args or (0,)), **kwargs)
+
     def subclass(cls: Any, **kwargs: Any) -> None:
         super(torch.nn.Module, cls).__init_subclass__(**kwargs)
         if "__init__" in vars(cls):
@@ -234,6 +242,7 @@ def _constructors_part(partitioning: _Partitioning) -> Iterator[None]:
 
     later: list[Any] = []
     base: Any = torch.nn.Module
+    tensor: Any = torch.Tensor
     originals: dict[Any, Any] = {
         kind: vars(kind)["__init__"] for kind in _subclasses(torch.nn.Module) if "__init__" in vars(kind)
     }
@@ -242,6 +251,7 @@ def _constructors_part(partitioning: _Partitioning) -> Iterator[None]:
         for kind, construct in originals.items():
             kind.__init__ = parting(construct)
         base.apply = apply
+        tensor.__new__ = new
         base.__init_subclass__ = classmethod(subclass)  # type: ignore[arg-type]
         yield
     finally:
@@ -250,6 +260,7 @@ def _constructors_part(partitioning: _Partitioning) -> Iterator[None]:
         else:
             base.__init_subclass__ = had_hook
         base.apply = original_apply
+        del tensor.__new__
         for kind, construct in originals.items():
             kind.__init__ = construct
         for kind in later:

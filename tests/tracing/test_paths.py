@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +22,6 @@ from bufaudit.tracing.trace import trace_model  # noqa: E402
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from bufaudit.tracing.checkpoint import Checkpoint
 
 BUFFERS = ("norm.running_mean", "norm.running_var", "norm.num_batches_tracked")
 PARAMETERS = ("linear.weight", "linear.bias", "norm.weight", "norm.bias")
@@ -166,7 +164,7 @@ def _changed_loader(monkeypatch: pytest.MonkeyPatch, old: str, new: str) -> None
     source = inspect.getsource(deepspeed._load_state_dict_into_zero3_model)
     assert old in source
     scope = vars(deepspeed).copy()
-    exec(compile(source.replace(old, new), deepspeed.__file__, "exec"), scope)  # noqa: S102
+    exec(compile(source.replace(old, new), deepspeed.__file__, "exec"), scope)
     monkeypatch.setattr(modeling_utils, "_load_state_dict_into_zero3_model", scope["_load_state_dict_into_zero3_model"])
 
 
