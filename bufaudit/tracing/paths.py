@@ -55,7 +55,8 @@ class UnknownPathError(BufauditError):
 
 @dataclass(frozen=True, slots=True)
 class LoadPath:
-    """A load path. `alike` tells that no rank can know which one it is, so that one trace stands for all of them.
+    """A load path. `alike` tells that no rank can know which one it is, so that one trace stands for all of them;
+    `reads_files` that it takes the checkpoint from a folder, and not as a state dict.
 
     `around` sets up what surrounds all ranks and gives what one rank does: from its number to the loaded model.
     `loader` is the place of the code that loads.
@@ -63,6 +64,7 @@ class LoadPath:
 
     name: str
     alike: bool
+    reads_files: bool
     around: Callable[[Run], Any]
     loader: str | None = None
 
@@ -88,12 +90,24 @@ def find(name: str) -> LoadPath:
     match name:
         case "zero3":
             _check_release((*_ENTRY_POINTS, *_ZERO3_ENTRY_POINTS))
-            return LoadPath(name, alike=False, around=_zero3, loader=_place_in_transformers(_ZERO3_ENTRY_POINTS[0]))
+            return LoadPath(
+                name,
+                alike=False,
+                reads_files=True,
+                around=_zero3,
+                loader=_place_in_transformers(_ZERO3_ENTRY_POINTS[0]),
+            )
         case "from_pretrained":
             _check_release(_ENTRY_POINTS)
-            return LoadPath(name, alike=True, around=_from_pretrained, loader=_place_in_transformers("PreTrainedModel"))
+            return LoadPath(
+                name,
+                alike=True,
+                reads_files=True,
+                around=_from_pretrained,
+                loader=_place_in_transformers("PreTrainedModel"),
+            )
         case "params-only":
-            return LoadPath(name, alike=True, around=_params_only)
+            return LoadPath(name, alike=True, reads_files=False, around=_params_only)
     if ":" not in name:
         raise UnknownPathError(name)
     return replace(of_function(_function(name)), name=name)
@@ -108,7 +122,7 @@ def check_name(name: str) -> None:
 def of_function(function: Callable[[nn.Module, dict[str, torch.Tensor]], object]) -> LoadPath:
     """A path that is a function of the user's."""
     name = f"{function.__module__}:{function.__qualname__}"
-    return LoadPath(name, alike=False, around=_calling(function), loader=_place(function))
+    return LoadPath(name, alike=False, reads_files=False, around=_calling(function), loader=_place(function))
 
 
 def _place(function: Any) -> str | None:
