@@ -87,7 +87,7 @@ def without_initialisation() -> Iterator[None]:
         yield
 
 
-class MixedDevices(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class MixedDevices(TorchDispatchMode):
     """Keeps an operation that has a meta input on meta, whatever else it is given and asked for."""
 
     def __torch_dispatch__(
