@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
@@ -15,6 +15,7 @@ from torch.utils._pytree import tree_any, tree_map_only
 
 from bufaudit.errors import BufauditError
 from bufaudit.tracing.configs import load_class, make_config
+from bufaudit.tracing.offline import offline
 from bufaudit.tracing.reasons import reason
 
 if TYPE_CHECKING:
@@ -61,13 +62,53 @@ def on_meta(target: Target) -> BuiltModel:
 
 
 def _on_meta(target: Target) -> nn.Module:
-    with without_initialisation(), _META:
-        try:
-            return construct(target)
-        except Exception:
-            # Few models mix devices, and watching every operation costs the others time.
-            with MixedDevices():  # type: ignore[no-untyped-call]
+    """The model, by the first way of building it that works: from the cheapest to the one that bears most."""
+    with offline(), without_initialisation():
+        for way in (_all_on_meta, _mixed_on_meta):
+            with suppress(Exception), way():
                 return construct(target)
+        with _registered_on_meta():
+            model = construct(target)
+            for module in model.modules():
+                module._buffers.update(
+                    {name: each if each is None else _to_meta(each) for name, each in module._buffers.items()}
+                )
+        return model
+
+
+@contextmanager
+def _all_on_meta() -> Iterator[None]:
+    """A context for all that names no device itself."""
+    with _META:
+        yield
+
+
+@contextmanager
+def _mixed_on_meta() -> Iterator[None]:
+    """A context for code that mixes such tensors with others."""
+    with _META, MixedDevices():  # type: ignore[no-untyped-call]
+        yield
+
+
+@contextmanager
+def _registered_on_meta() -> Iterator[None]:
+    """A context for code that reads values: parameters are moved to meta once a module has them, all else stays."""
+    register = nn.Module.register_parameter
+
+    def register_on_meta(module: nn.Module, name: str, param: nn.Parameter | None) -> None:
+        register(module, name, param)
+        if param is not None and not param.is_meta:
+            module._parameters[name] = _moved(param)
+
+    with patch.object(nn.Module, "register_parameter", register_on_meta), MixedDevices():  # type: ignore[no-untyped-call]
+        yield
+
+
+def _moved(param: nn.Parameter) -> nn.Parameter:
+    """A parameter on meta of the same kind, with what was noted on it."""
+    moved = nn.Parameter(_to_meta(param.data), requires_grad=param.requires_grad)
+    moved.__dict__.update(param.__dict__)
+    return moved
 
 
 @contextmanager

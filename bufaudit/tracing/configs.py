@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import json
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from bufaudit.errors import BufauditError, printable
 from bufaudit.selection import closest
+from bufaudit.tracing.offline import offline
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -106,7 +108,8 @@ def make_config(recipe: ConfigRecipe) -> Any:
     values = _options_alone(recipe.values)
     for key, value in recipe.settings.items():
         _lay_over(kind, values, _from_the_whole(kind, key, recipe.part), value)
-    config = kind.from_dict(values)
+    with offline():
+        config = kind.from_dict(values)
     return config if recipe.part is None else _inner(config, recipe.part)
 
 
@@ -139,10 +142,9 @@ def sub_configs(kind: Any) -> dict[str, Any]:
 
 @cache
 def _default_config(kind: Any) -> Any | None:
-    try:
+    with offline(), suppress(Exception):
         return kind()
-    except Exception:
-        return None
+    return None
 
 
 def _options_alone(values: Any) -> Any:

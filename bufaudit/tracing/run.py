@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from bufaudit.outcomes import ModelReport, ProbeResult
+from bufaudit.tracing.offline import offline
 from bufaudit.tracing.targets import resolve
 from bufaudit.tracing.trace import trace_model
 
@@ -31,7 +32,7 @@ def run(
     that cannot be built is a report with an error.
     """
     reports: list[ModelReport] = []
-    with _quiet():
+    with _quiet(), offline():
         targets = resolve(request)
         for target in targets:
             if progress is not None:

@@ -20,6 +20,7 @@ from bufaudit.tracing.configs import (
     read_config,
 )
 from bufaudit.tracing.mistakes import TargetError, UnknownTargetError
+from bufaudit.tracing.offline import offline
 from bufaudit.tracing.reasons import reason
 
 if TYPE_CHECKING:
@@ -69,6 +70,11 @@ def resolve(request: Request) -> tuple[Target, ...]:
     Raises `TargetError` for names that lead nowhere and options that do not go together, `UntrustedCodeError`,
     `ConfigFileError`, and `UnknownOptionError` for settings that do not exist.
     """
+    with offline():
+        return _resolved(request)
+
+
+def _resolved(request: Request) -> tuple[Target, ...]:
     if ":" in request.text:
         return (_of_qualified_name(request),)
     library.require()
