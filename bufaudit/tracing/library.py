@@ -101,7 +101,7 @@ def model_classes(module: ModuleType) -> Iterator[Any]:
     """The models that a modelling module defines, in the order of its text."""
     from transformers import PreTrainedModel
 
-    for name, value in vars(module).items():
+    for name, value in list(vars(module).items()):
         if not inspect.isclass(value) or not issubclass(value, PreTrainedModel) or value.__module__ != module.__name__:
             continue
         if value.__name__ == name and not _ABSTRACT.search(name):
