@@ -96,7 +96,8 @@ def small_targets(chosen: list[tuple[str, str]]) -> tuple[dict[str, Target], dic
             except Exception as error:
                 failures[name] = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
                 continue
-            values = json.loads(small.config.to_json_string(use_diff=True))
+            # Not `to_json_string`, whose infinities only files of a config are read with.
+            values = json.loads(json.dumps(small.config.to_diff_dict()))
             targets[name] = Target(name, class_path(name), ConfigRecipe(qualified(type(small.config)), values))
             log(f"{name}: {' '.join(small.notes)[:160]}")
     return targets, failures

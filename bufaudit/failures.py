@@ -15,7 +15,7 @@ _ROOM = 300
 
 
 def path_error(error: BaseException, rank: int, *names: str) -> PathError:
-    """What an exception says, and the innermost line in transformers or the packages of names such as `module:Class`."""
+    """What an exception says, and the innermost line in transformers or the packages of names like `module:Class`."""
     packages = {"transformers", *(name.partition(".")[0].partition(":")[0] for name in names)}
     return PathError(rank, type(error).__name__, first_line(error), _innermost(error, packages))
 

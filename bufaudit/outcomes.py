@@ -72,7 +72,7 @@ class TensorReport:
 
 @dataclass(frozen=True, slots=True)
 class PathError:
-    """The exception in which a path ends: on which rank, its type and message, and the place, `package/file.py:line`."""
+    """The exception in which a path ends: on which rank, its type, message and place, `package/file.py:line`."""
 
     rank: int
     type: str

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,6 +63,8 @@ def command(
     from bufaudit.tracing.targets import Request
     from bufaudit.trial import Trial, verify
 
+    # An end from outside leaves nothing behind either.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     with output.progress_line() as progress:
         result = verify(
             Request(target, class_name, config, _values(settings), trust_remote_code),

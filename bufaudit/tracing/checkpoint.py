@@ -192,4 +192,4 @@ def _state(model: nn.Module) -> dict[str, torch.Tensor]:
 
 def _address(storage: torch.UntypedStorage) -> int:
     """Tensors that share memory are told by it; on meta all have none."""
-    return storage._cdata
+    return int(storage._cdata)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import sys
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from importlib import import_module
 from typing import TYPE_CHECKING
 from unittest.mock import patch
 
@@ -18,7 +18,9 @@ _SWITCHES = (("huggingface_hub.constants", "HF_HUB_OFFLINE"), ("transformers.uti
 def offline() -> Iterator[None]:
     """A context in which nothing is downloaded, and nobody waits for a hub that cannot be reached."""
     with ExitStack() as stack:
-        for module, name in _SWITCHES:
-            if hasattr(sys.modules.get(module), name):
-                stack.enter_context(patch.object(sys.modules[module], name, True))
+        for name, switch in _SWITCHES:
+            with suppress(ImportError):
+                module = import_module(name)
+                if hasattr(module, switch):
+                    stack.enter_context(patch.object(module, switch, True))
         yield

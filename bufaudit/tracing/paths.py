@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from bufaudit.tracing.ranks import Ranks
     from bufaudit.tracing.targets import Target
 
+_CONFIG = "config.json"
 #: The names of paths that ship.
 NAMES = ("zero3", "from_pretrained", "params-only")
 #: Releases of transformers whose entry points the adapters know.
@@ -54,7 +55,8 @@ class UnknownPathError(BufauditError):
 
 @dataclass(frozen=True, slots=True)
 class LoadPath:
-    """A load path. `alike` tells that no rank can know which one it is, so that one trace stands for all of them.
+    """A load path. `alike` tells that no rank can know which one it is, so that one trace stands for all of them;
+    `reads_files` that it takes the checkpoint from a folder, and not as a state dict.
 
     `around` sets up what surrounds all ranks and gives what one rank does: from its number to the loaded model.
     `loader` is the place of the code that loads.
@@ -62,6 +64,7 @@ class LoadPath:
 
     name: str
     alike: bool
+    reads_files: bool
     around: Callable[[Run], Any]
     loader: str | None = None
 
@@ -87,12 +90,24 @@ def find(name: str) -> LoadPath:
     match name:
         case "zero3":
             _check_release((*_ENTRY_POINTS, *_ZERO3_ENTRY_POINTS))
-            return LoadPath(name, alike=False, around=_zero3, loader=_place_in_transformers(_ZERO3_ENTRY_POINTS[0]))
+            return LoadPath(
+                name,
+                alike=False,
+                reads_files=True,
+                around=_zero3,
+                loader=_place_in_transformers(_ZERO3_ENTRY_POINTS[0]),
+            )
         case "from_pretrained":
             _check_release(_ENTRY_POINTS)
-            return LoadPath(name, alike=True, around=_from_pretrained, loader=_place_in_transformers("PreTrainedModel"))
+            return LoadPath(
+                name,
+                alike=True,
+                reads_files=True,
+                around=_from_pretrained,
+                loader=_place_in_transformers("PreTrainedModel"),
+            )
         case "params-only":
-            return LoadPath(name, alike=True, around=_params_only)
+            return LoadPath(name, alike=True, reads_files=False, around=_params_only)
     if ":" not in name:
         raise UnknownPathError(name)
     return replace(of_function(_function(name)), name=name)
@@ -107,7 +122,7 @@ def check_name(name: str) -> None:
 def of_function(function: Callable[[nn.Module, dict[str, torch.Tensor]], object]) -> LoadPath:
     """A path that is a function of the user's."""
     name = f"{function.__module__}:{function.__qualname__}"
-    return LoadPath(name, alike=False, around=_calling(function), loader=_place(function))
+    return LoadPath(name, alike=False, reads_files=False, around=_calling(function), loader=_place(function))
 
 
 def _place(function: Any) -> str | None:
@@ -119,8 +134,8 @@ def _place(function: Any) -> str | None:
 def _place_in_transformers(name: str) -> str | None:
     from transformers import modeling_utils
 
-    found = getattr(modeling_utils, name)
-    return _place(found._load_pretrained_model if inspect.isclass(found) else found)
+    found: Any = getattr(modeling_utils, name)
+    return _place(vars(found)["_load_pretrained_model"].__func__ if inspect.isclass(found) else found)
 
 
 def _check_release(entry_points: tuple[str, ...]) -> None:
@@ -142,11 +157,16 @@ def _check_release(entry_points: tuple[str, ...]) -> None:
 
 @contextmanager
 def _from_pretrained(run: Run) -> Iterator[Callable[[int], nn.Module]]:
+    recipe = run.target.config
+    if recipe is None:
+        raise UntracedError(f"{run.target.class_name} is no model of transformers, and has no loader of its own")
     kind: Any = load_class(run.target.model_class)
     with checkpoints.in_place_of_files(run.checkpoint, run.ledger) as folder, _single_threaded(), _marked(run):
 
         def load(rank: int) -> nn.Module:
-            model: nn.Module = kind.from_pretrained(str(folder), config=_config(run.target), use_safetensors=True)
+            # A saved config is not always what it was made from.
+            config = {} if _CONFIG in run.checkpoint.companions else {"config": make_config(recipe)}
+            model: nn.Module = kind.from_pretrained(str(folder), use_safetensors=True, **config)
             return model
 
         yield load
@@ -207,12 +227,6 @@ def _function(name: str) -> Callable[[nn.Module, dict[str, torch.Tensor]], objec
     return function
 
 
-def _config(target: Target) -> Any:
-    if target.config is None:
-        raise UntracedError(f"{target.class_name} is no model of transformers, and has no loader of its own")
-    return make_config(target.config)
-
-
 @contextmanager
 def _single_threaded() -> Iterator[None]:
     """Modes are a thread's own, and transformers reads with threads unless it is told not to."""
@@ -246,7 +260,8 @@ def _marked(run: Run) -> Iterator[None]:
 class _DeepSpeedConfig:
     """What transformers asks of the DeepSpeed configuration that is in force."""
 
-    config: dict[str, Any] = {"zero_optimization": {"stage": 3}, "train_micro_batch_size_per_gpu": 1}
+    def __init__(self) -> None:
+        self.config = {"zero_optimization": {"stage": 3}, "train_micro_batch_size_per_gpu": 1}
 
     def is_zero3(self) -> bool:
         return True

@@ -9,10 +9,10 @@ from __future__ import annotations
 from itertools import product
 from typing import TYPE_CHECKING
 
-import torch
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    import torch
 
 #: What a value comes from; a union of them where it has several sources.
 UNWRITTEN = 1
@@ -48,7 +48,9 @@ class Memory:
         self.overwritten_at: str | None = None
 
     def write(self, start: int, end: int, origin: int) -> None:
-        """Give a range of bytes an origin."""
+        """Give a range of bytes an origin; what is on meta holds nothing, whatever is written to it."""
+        if self.on_meta:
+            return
         if origin & CHECKPOINT:
             self.loaded = True
         if start <= 0 and end >= self.size:
@@ -134,7 +136,7 @@ class Ledger:
             self.write(target, self.origin(source))
             return
         to, wide, narrow = self.memory(target), target.element_size(), source.element_size()
-        begin, base = target.storage_offset() * wide, source.storage_offset() * narrow
+        begin, base = int(target.storage_offset()) * wide, int(source.storage_offset()) * narrow
         for start, end, origin in list(memory.spans):
             first = max(start - base, 0) // narrow
             last = min(end - base, source.numel() * narrow) // narrow
@@ -147,12 +149,12 @@ def pieces(tensor: torch.Tensor) -> Iterator[tuple[int, int]]:
     if tensor.numel() == 0:
         return
     size = tensor.element_size()
-    start = tensor.storage_offset() * size
+    start = int(tensor.storage_offset()) * size
     if tensor.is_contiguous():
         yield start, start + tensor.numel() * size
         return
     run = 1
-    steps = []
+    steps: list[range] = []
     for stride, length in sorted(
         (stride, length) for stride, length in zip(tensor.stride(), tensor.shape, strict=True)
     ):

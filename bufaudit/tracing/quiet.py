@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+_SILENT = 100
+
+
 @contextmanager
 def quiet() -> Iterator[None]:
     """Without warnings, log lines and progress bars; transformers speaks again afterwards as it did before."""
@@ -22,7 +25,7 @@ def quiet() -> Iterator[None]:
         from transformers.utils import logging
 
         verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-        logging.set_verbosity(logging.CRITICAL)
+        logging.set_verbosity(_SILENT)
         logging.disable_progress_bar()
         try:
             yield

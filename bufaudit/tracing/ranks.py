@@ -147,10 +147,10 @@ class Ranks:
 
     def _fail_all(self) -> None:
         for waiting in self._waiting.values():
-            missing = [str(member) for member in waiting.members if member not in waiting.brought]
+            missing = [f"rank {member}" for member in waiting.members if member not in waiting.brought]
             for rank in waiting.brought:
                 self._failed[rank] = RanksDisagreeError(
-                    f"ranks disagree: rank {rank} waits in {waiting.what}, which rank {', '.join(missing)} never reaches"
+                    f"ranks disagree: rank {rank} waits in {waiting.what}, which {', '.join(missing)} never reaches"
                 )
                 self._runnable[rank] = True
         self._waiting.clear()
@@ -159,7 +159,7 @@ class Ranks:
 @contextmanager
 def process_group(ranks: Ranks, ledger: Ledger) -> Iterator[Callable[[int], Any]]:
     """`torch.distributed` among the ranks; what is given joins it on a rank's thread, as a context."""
-    store = dist.HashStore()
+    store = torch._C._distributed_c10d.HashStore()
 
     def start(collective: Any, group: Any) -> _Meeting:
         return _Meeting(ranks, ledger, group, collective)
@@ -183,8 +183,9 @@ def process_group(ranks: Ranks, ledger: Ledger) -> Iterator[Callable[[int], Any]
         patches.enter_context(mock.patch.object(c10d, "_pickler", parcels.pickler))
         patches.enter_context(mock.patch.object(c10d, "_unpickler", parcels.unpickler))
         # Groups are registered by name, and each rank has one of the same name.
-        torch._C._distributed_c10d._set_thread_isolation_mode(True)
-        patches.callback(torch._C._distributed_c10d._set_thread_isolation_mode, False)
+        isolate: Any = vars(torch._C._distributed_c10d)["_set_thread_isolation_mode"]
+        isolate(True)
+        patches.callback(isolate, False)
         yield joined
 
 

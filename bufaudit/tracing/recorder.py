@@ -29,93 +29,52 @@ if TYPE_CHECKING:
 _SMALL = 1 << 22
 #: Elements up to which a new value is known.
 _SMALL_NEW = 1 << 16
+#: Properties of it are functions to a mode, by their `__get__` and `__set__`.
+_Tensor: Any = torch.Tensor
 _CPU = torch.device("cpu")
 _META = torch.device("meta")
 
 _EMPTY = frozenset(
-    [
-        "empty",
-        "empty_like",
-        "empty_strided",
-        "empty_permuted",
-        "new_empty",
-        "new_empty_strided",
-        "_empty_affine_quantized",
-    ]
+    (
+        *("empty", "empty_like", "empty_strided", "empty_permuted", "new_empty", "new_empty_strided"),
+        *("_empty_affine_quantized",),
+    )
 )
 #: They take shape and dtype from a tensor, and nothing of its value.
 _SHAPED = frozenset(
-    [
-        "zeros_like",
-        "ones_like",
-        "full_like",
-        "rand_like",
-        "randn_like",
-        "randint_like",
-        "new_zeros",
-        "new_ones",
-        "new_full",
-    ]
+    (
+        *("zeros_like", "ones_like", "full_like", "rand_like", "randn_like", "randint_like"),
+        *("new_zeros", "new_ones", "new_full"),
+    )
 )
 #: In place, and nothing of the old value is left.
 _OVERWRITING = frozenset(
-    [
-        "copy_",
-        "fill_",
-        "zero_",
-        "normal_",
-        "uniform_",
-        "random_",
-        "bernoulli_",
-        "exponential_",
-        "geometric_",
-        "log_normal_",
-        "cauchy_",
-        "eye_",
-    ]
+    (
+        *("copy_", "fill_", "zero_", "normal_", "uniform_", "random_", "bernoulli_", "exponential_"),
+        *("geometric_", "log_normal_", "cauchy_", "eye_"),
+    )
 )
 #: In place, on a part that only the values of indices or masks tell.
 _SCATTERING = frozenset(
-    [
-        "index_put_",
-        "_index_put_impl_",
-        "index_copy_",
-        "index_fill_",
-        "index_add_",
-        "scatter_",
-        "scatter_add_",
-        "scatter_reduce_",
-        "masked_fill_",
-        "masked_scatter_",
-        "put_",
-    ]
+    (
+        *("index_put_", "_index_put_impl_", "index_copy_", "index_fill_", "index_add_", "scatter_"),
+        *("scatter_add_", "scatter_reduce_", "masked_fill_", "masked_scatter_", "put_"),
+    )
 )
 #: Nobody can tell what they give.
 _RANDOM = frozenset(
-    [
-        "rand",
-        "randn",
-        "randint",
-        "randperm",
-        "rand_like",
-        "randn_like",
-        "randint_like",
-        "normal",
-        "normal_",
-        "uniform_",
-        "random_",
-        "bernoulli",
-        "bernoulli_",
-        "exponential_",
-        "geometric_",
-        "log_normal_",
-        "cauchy_",
-        "multinomial",
-    ]
+    (
+        *("rand", "randn", "randint", "randperm", "rand_like", "randn_like", "randint_like", "normal"),
+        *("normal_", "uniform_", "random_", "bernoulli", "bernoulli_", "exponential_", "geometric_"),
+        *("log_normal_", "cauchy_", "multinomial"),
+    )
 )
 #: In place, and nothing of the value changes.
 _UNTOUCHING = frozenset(
-    ["resize_", "detach_", "requires_grad_", "as_strided_", "t_", "transpose_", "squeeze_", "unsqueeze_"]
+    (
+        *("resize_", "detach_", "requires_grad_", "as_strided_", "t_", "transpose_", "squeeze_"),
+        *("unsqueeze_",),
+    )
 )
 
 
@@ -161,8 +120,8 @@ class Recorder:
 
     def __init__(self, ledger: Ledger) -> None:
         self.ledger = ledger
-        self._claims = Claims(ledger)
-        self._records = _Records(ledger)
+        self._claims: Any = Claims(ledger)
+        self._records: Any = _Records(ledger)
 
     def __enter__(self) -> Recorder:
         self._records.__enter__()
@@ -188,16 +147,16 @@ class Claims(TorchFunctionMode):
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self._answers: dict[Any, Callable[..., Any]] = {
-            torch.Tensor.device.__get__: self._device,
-            torch.Tensor.is_meta.__get__: self._is_meta,
-            torch.Tensor.is_cpu.__get__: self._is_cpu,
-            torch.Tensor.data.__set__: self._set_data,
-            torch.Tensor.data_ptr: self._data_ptr,
-            torch.Tensor.to: self._to,
-            torch.Tensor.cpu: self._cpu,
-            torch.Tensor.numpy: self._values,
-            torch.Tensor.tolist: self._values,
-            torch.Tensor.__array__: self._values,
+            _Tensor.device.__get__: self._device,
+            _Tensor.is_meta.__get__: self._is_meta,
+            _Tensor.is_cpu.__get__: self._is_cpu,
+            _Tensor.data.__set__: self._set_data,
+            _Tensor.data_ptr: self._data_ptr,
+            _Tensor.to: self._to,
+            _Tensor.cpu: self._cpu,
+            _Tensor.numpy: self._values,
+            _Tensor.tolist: self._values,
+            _Tensor.__array__: self._values,
         }
         super().__init__()
 
@@ -225,7 +184,7 @@ class Claims(TorchFunctionMode):
     def _data_ptr(self, func: Any, tensor: torch.Tensor) -> int:
         if not self._here(tensor):
             return int(func(tensor))
-        return tensor.untyped_storage()._cdata + tensor.storage_offset() * tensor.element_size()
+        return int(tensor.untyped_storage()._cdata + tensor.storage_offset() * tensor.element_size())
 
     def _set_data(self, func: Any, tensor: torch.Tensor, value: torch.Tensor) -> None:
         """What came from outside of torch stands on the CPU here, and torch keeps the two apart."""
@@ -271,7 +230,7 @@ class _Records(TorchDispatchMode):
     """Runs each operator without the data that is not there, and writes down what it makes of where."""
 
     def __init__(self, ledger: Ledger) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._ledger = ledger
         self._plans: dict[Any, _Plan] = {}
 
@@ -281,7 +240,7 @@ class _Records(TorchDispatchMode):
         return False
 
     def __torch_dispatch__(
-        self, func: Any, types: Iterable[type], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+        self, func: Any, types: Iterable[Any], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         for kind in types:
             if kind is not torch.Tensor and kind.__torch_dispatch__ is not torch.Tensor.__torch_dispatch__:
@@ -461,9 +420,9 @@ class _Records(TorchDispatchMode):
                 ledger.enter(tensor, COMPUTED, values=values)
                 continue
             if origin is None:
-                origin = joined(_union(ledger, inputs))
-            ledger.enter(tensor, origin, values=values)
-            if origin not in (UNWRITTEN, COMPUTED, CHECKPOINT):
+                origin = _union(ledger, inputs)
+            ledger.enter(tensor, joined(origin), values=values)
+            if origin not in (0, UNWRITTEN, COMPUTED, CHECKPOINT):
                 self._note_parts(plan, tensor, inputs)
 
     def _note_parts(self, plan: _Plan, result: torch.Tensor, inputs: Sequence[torch.Tensor]) -> None:

@@ -80,6 +80,8 @@ class _Partitioning:
     def _convert(self, parameter: Any) -> None:
         if not hasattr(self._of_rank, "ids"):
             self._of_rank.ids = itertools.count()
+        # DeepSpeed sends it as bytes, which torch refuses for a tensor without dimensions.
+        parameter.data.view(torch.uint8)
         parameter.ds_id = next(self._of_rank.ids)
         parameter.ds_shape = parameter.shape
         parameter.ds_numel = parameter.numel()
@@ -139,8 +141,8 @@ def _gathered_parameters(partitioning: _Partitioning) -> type:
             self, params: Any, modifier_rank: int | None = None, fwd_module: Any = None, enabled: bool = True
         ) -> None:
             given = [params] if isinstance(params, torch.Tensor) else list(params)
-            parted = {id(parameter): parameter for parameter in given if hasattr(parameter, "ds_id")}
-            self.params = sorted(parted.values(), key=lambda parameter: parameter.ds_id)
+            parted: dict[int, Any] = {id(each): each for each in given if hasattr(each, "ds_id")}
+            self.params: list[Any] = sorted(parted.values(), key=lambda parameter: parameter.ds_id)
             self.enabled = enabled and bool(self.params)
             self.modifier_rank = modifier_rank
 
@@ -224,36 +226,50 @@ def _constructors_part(partitioning: _Partitioning) -> Iterator[None]:
         gathered.wrapped = True  # type: ignore[attr-defined]
         return original_apply(module, gathered)
 
-    def subclass(cls: type, **kwargs: Any) -> None:
+    original_new = torch.Tensor.__new__
+
+    def new(cls: Any, *args: Any, **kwargs: Any) -> Any:
+        if not partitioning.building:
+            return original_new(cls, *args, **kwargs)
+        # DeepSpeed takes what `torch.Tensor(...)` gets for a shape, values too.
+        return torch.empty(0).new_empty(*(args or (0,)), **kwargs)
+
+    def subclass(cls: Any, **kwargs: Any) -> None:
         super(torch.nn.Module, cls).__init_subclass__(**kwargs)
         if "__init__" in vars(cls):
-            cls.__init__ = parting(cls.__init__)  # type: ignore[misc]
+            cls.__init__ = parting(cls.__init__)
             later.append(cls)
 
-    later: list[type] = []
-    originals = {kind: vars(kind)["__init__"] for kind in _subclasses(torch.nn.Module) if "__init__" in vars(kind)}
+    later: list[Any] = []
+    base: Any = torch.nn.Module
+    tensor: Any = torch.Tensor
+    originals: dict[Any, Any] = {
+        kind: vars(kind)["__init__"] for kind in _subclasses(torch.nn.Module) if "__init__" in vars(kind)
+    }
     had_hook = vars(torch.nn.Module).get("__init_subclass__")
     try:
         for kind, construct in originals.items():
-            kind.__init__ = parting(construct)  # type: ignore[misc]
-        torch.nn.Module.apply = apply  # type: ignore[method-assign, assignment]
-        torch.nn.Module.__init_subclass__ = classmethod(subclass)  # type: ignore[assignment]
+            kind.__init__ = parting(construct)
+        base.apply = apply
+        tensor.__new__ = new
+        base.__init_subclass__ = classmethod(subclass)  # type: ignore[arg-type]
         yield
     finally:
         if had_hook is None:
-            del torch.nn.Module.__init_subclass__
+            del base.__init_subclass__
         else:
-            torch.nn.Module.__init_subclass__ = had_hook
-        torch.nn.Module.apply = original_apply  # type: ignore[method-assign]
+            base.__init_subclass__ = had_hook
+        base.apply = original_apply
+        del tensor.__new__
         for kind, construct in originals.items():
-            kind.__init__ = construct  # type: ignore[misc]
+            kind.__init__ = construct
         for kind in later:
-            kind.__init__ = kind.__init__.__wrapped__  # type: ignore[misc]
+            kind.__init__ = kind.__init__.__wrapped__
 
 
-def _subclasses(kind: type) -> set[type]:
-    found: set[type] = set()
-    waiting = [kind]
+def _subclasses(kind: Any) -> set[Any]:
+    found: set[Any] = set()
+    waiting: list[Any] = [kind]
     while waiting:
         for each in waiting.pop().__subclasses__():
             if each not in found:

@@ -1,4 +1,4 @@
-"""What belongs to a process, and so to a rank, while ranks share one: it is put away and brought back with each turn."""
+"""What belongs to a process, and to each rank while ranks share one: put away and brought back with each turn."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bufaudit.outcomes import PathError, TensorReport
-from bufaudit.trial.failures import TrialError
+from bufaudit.trial.errors import TrialError
 from bufaudit.trial.messages import CompareReply, CompareRequest, Judgement, LoadReply, Versions
 from bufaudit.trial.workers import Death, Worker, first_answer
 
@@ -85,7 +85,8 @@ def attempt(
     loads = _load(workers, request, deadline, timeout)
     errors = {rank: error for rank, error in loads.items() if error is not None}
     loaded = [rank for rank, error in loads.items() if error is None]
-    compared = _compare(workers, loaded, deadline, timeout, gather=not errors)
+    # Ranks that have a model tell of it also where another has used up the time.
+    compared = _compare(workers, loaded, max(deadline, time.monotonic() + _GRACE), timeout, gather=not errors)
     errors |= {rank: reply.error for rank, reply in compared.items() if reply.error is not None}
     judgements = [
         compared[rank].judgements if rank in compared and compared[rank].judgements else (_RAISED,) * len(tensors)
@@ -155,8 +156,9 @@ def _report(tensor: ExpectedTensor, judgements: Sequence[Judgement]) -> TensorRe
 
 
 def _alike(errors: dict[int, PathError], world_size: int) -> bool:
-    """Whether all ranks ended in the same way, so that none is in a collective without the others."""
-    return len(errors) == world_size and len({(error.type, error.at) for error in errors.values()}) == 1
+    """Whether all ranks have raised at the same line, so that none is in a collective without the others."""
+    places = {(error.type, error.at) for error in errors.values()}
+    return len(errors) == world_size and len(places) == 1 and None not in {error.at for error in errors.values()}
 
 
 def _hang(rank: int, timeout: float) -> PathError:

@@ -67,4 +67,7 @@ def _integers(index: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
 
 def _mixed(index: torch.Tensor) -> torch.Tensor:
     """Bits in no order, so that no mask or range of an initialiser looks like them."""
-    return (index * 2_654_435_761 % 2**32) >> 13
+    for factor in (0x9E3779B1, 0x85EBCA77):
+        index = index * factor % 2**32
+        index = index ^ (index >> 15)
+    return index

@@ -31,7 +31,10 @@ _SMALL = 1_500_000
 _DEPTH = re.compile(r"(^|_)(layers?|depths?|blocks?|num_block_repeats|stages_repeats)$")
 _PER_LAYER_INDEX = re.compile(r"indices|indexes|layer_ids|_at$")
 _EXPERTS = re.compile(r"experts$")
-_ROUTED = re.compile(r"(^n_routed|^num(_local)?|^moe_num|^n|^num_total|^num_routed)_experts$|^moe_num_experts$")
+_MODEL_WIDTH = re.compile(r"^(hidden_size|hidden_dim|embed_dim|d_model|n_embd)$")
+_HEADS = re.compile(r"heads$|^n_head$")
+_EXPERT_GROUPS = re.compile(r"^(n|num|n_expert|num_expert)_groups?$")
+_EXPERTS_OF_TOKEN = re.compile(r"(^|_)experts_per_tok(en)?$|^moe_top_?k$|^top_?k$|^moe_k$")
 _VOCABULARY = re.compile(r"vocab(ulary)?(_size)?$|codebook_size$|^num_embeddings$|bins$")
 _TOKEN = re.compile(r"_token_id(s)?$|_token_index$|_id$|^boundary_ids$")
 _POSITIONS = re.compile(r"position(s|_embeddings)$|^n_ctx$|^block_size$|^max_(length|seq_len|sequence_length)")
@@ -44,7 +47,6 @@ _NO_WIDTH = re.compile(
     r"|context|layers|heads|tubelet|stride|index|indices|spec_size|temporal|positions|num_embeddings|out_features$"
     r"|input_resolution|num_hidden|ratio|factor|divisor|group|embedding_table"
 )
-_HEADS = re.compile(r"heads$|^n_head$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +60,11 @@ class Shrunk:
 
 @dataclass(frozen=True, slots=True)
 class _Anatomy:
-    """What must not get lost, and the number of elements."""
+    """What must not get lost, the number of elements, and that of tensors without any."""
 
     kinds: frozenset[tuple[str, ...]]
     elements: int
+    empty: int
 
 
 def shrunk(model_class: Any, config: Any, pinned: frozenset[str] = frozenset()) -> Shrunk:
@@ -105,17 +108,17 @@ class _Search:
         if any(self._accept(move(self._options())) for move in moves):
             return
         for prefix in sorted({option[:-1] for option in self._options()}):
-            for move in moves:
-                mine = {option: value for option, value in move(self._options()).items() if option[:-1] == prefix}
-                if self._accept(mine):
-                    break
+            mine = {option: value for option, value in self._options().items() if option[:-1] == prefix}
+            any(self._accept(move(mine)) for move in moves)
 
     def try_alone(self) -> None:
         """Halve options one by one, as long as that makes the model smaller."""
         for option, value in sorted(self._options().items()):
             if not isinstance(value, int) or isinstance(value, bool) or _TOKEN.search(option[-1]):
                 continue
-            while value >= 16 and self.elements > _SMALL and self._accept({option: value // 2}):
+            while value >= 16 and self.elements > _SMALL and _heads_fit(self._options(), option, value // 2):
+                if not self._accept({option: value // 2}):
+                    break
                 value //= 2
 
     def _options(self) -> dict[Option, Any]:
@@ -134,7 +137,7 @@ class _Search:
             found = _anatomy(build_on_meta(self.model_class, _rebuilt(self.config, overrides)))
         except Exception:
             return False
-        if not found.kinds >= self.wanted.kinds or found.elements >= self.elements:
+        if not found.kinds >= self.wanted.kinds or found.empty > self.wanted.empty or found.elements >= self.elements:
             return False
         self.overrides, self.elements = overrides, found.elements
         return True
@@ -143,12 +146,13 @@ class _Search:
 def _anatomy(model: torch.nn.Module) -> _Anatomy:
     owners = {name: type(module).__name__ for name, module in model.named_modules(remove_duplicate=False)}
     kinds = set()
-    elements = 0
+    elements = empty = 0
     for name, kind, tensor in named_state(model):
         owner, _, leaf = name.rpartition(".")
         kinds.add((owners[owner], re.sub(r"\d+", "#", leaf), kind))
         elements += tensor.numel()
-    return _Anatomy(frozenset(kinds), elements)
+        empty += tensor.numel() == 0
+    return _Anatomy(frozenset(kinds), elements, empty)
 
 
 def _depth_move(depth: int) -> Move:
@@ -204,6 +208,27 @@ def _cap_move(names: re.Pattern[str], most: int) -> Move:
     return move
 
 
+def _experts_move(most: int) -> Move:
+    """At most so many experts, but four for each group of them, and as many as a token goes to."""
+
+    def move(options: Mapping[Option, Any]) -> Overrides:
+        capped = _cap_move(_EXPERTS, most)(options)
+        least = {option: _least_experts(options, option[:-1]) for option in capped}
+        more = {option: max(most, least[option]) for option in capped}
+        return {option: value for option, value in more.items() if value < options[option]}
+
+    return move
+
+
+def _least_experts(options: Mapping[Option, Any], prefix: Option) -> int:
+    mine: dict[str, int] = {
+        option[-1]: value for option, value in options.items() if option[:-1] == prefix and _is_int(value)
+    }
+    groups = [4 * value for name, value in mine.items() if _EXPERT_GROUPS.search(name)]
+    chosen = [value for name, value in mine.items() if _EXPERTS_OF_TOKEN.search(name)]
+    return max([1, *groups, *chosen])
+
+
 def _vocabulary_move(most: int) -> Move:
     """A vocabulary of at most so many tokens; ids beyond it become its last."""
 
@@ -226,9 +251,25 @@ def _width_move(factor: int) -> Move:
 
     def move(options: Mapping[Option, Any]) -> Overrides:
         narrower = {option: _narrower(option[-1], value, factor) for option, value in options.items()}
-        return {option: value for option, value in narrower.items() if value != options[option]}
+        changed = {option: value for option, value in narrower.items() if value != options[option]}
+        return changed if all(_heads_fit(options, option, value) for option, value in changed.items()) else {}
 
     return move
+
+
+def _heads_fit(options: Mapping[Option, Any], option: Option, after: Any) -> bool:
+    """Whether a model's width still divides into heads of an even width of at least four, if it did.
+
+    It need not where heads have a width of their own.
+    """
+    before = options[option]
+    if not _MODEL_WIDTH.search(option[-1]) or not _is_int(before):
+        return True
+    beside = {other[-1]: value for other, value in options.items() if other[:-1] == option[:-1] and _is_int(value)}
+    if any("head_dim" in name for name in beside):
+        return True
+    steps = [2 * value for name, value in beside.items() if _HEADS.search(name) and value and before % (2 * value) == 0]
+    return all(after % step == 0 and after >= 2 * step for step in steps)
 
 
 def _narrower(name: str, value: Any, factor: int) -> Any:
@@ -260,7 +301,7 @@ _DEPTHS = tuple(_depth_move(depth) for depth in (2, 3, 4, 5, 6, 8, 12, 16))
 #: Each line is one kind of move, the boldest first.
 _MOVES: tuple[tuple[Move, ...], ...] = (
     _DEPTHS,
-    tuple(_cap_move(_EXPERTS, most) for most in (8, 16, 32, 64)),
+    tuple(_experts_move(most) for most in (8, 16, 32, 64)),
     tuple(_vocabulary_move(most) for most in (96, 256, 1024, 4096)),
     tuple(_cap_move(_POSITIONS, most) for most in (64, 128, 512)),
     tuple(_width_move(factor) for factor in (16, 8, 4, 2)),
