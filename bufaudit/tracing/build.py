@@ -13,6 +13,7 @@ from torch import nn
 
 from bufaudit.errors import BufauditError
 from bufaudit.tracing.configs import load_class, make_config
+from bufaudit.tracing.offline import offline
 from bufaudit.tracing.provenance import Ledger
 from bufaudit.tracing.reasons import reason
 from bufaudit.tracing.recorder import Recorder
@@ -52,7 +53,7 @@ def construct(target: Target) -> nn.Module:
 
 def on_meta(target: Target) -> BuiltModel:
     """The target's model on the meta device, its weights tied but never initialised. Raises `BuildError`."""
-    with without_initialisation():
+    with offline(), without_initialisation():
         try:
             with _META:
                 model = construct(target)

@@ -42,6 +42,18 @@ class Reads(nn.Module):
         self.layers = nn.ModuleList(nn.Linear(2, 2) for _ in range(1 + int(rates[-1])))
 
 
+class ReadsAnywhere(nn.Module):
+    """Reads a value of a tensor without saying where it is to be, and of one that it has registered."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(2, 2) for _ in torch.linspace(0, 1, 3).tolist())
+        self.scale = nn.Parameter(torch.ones(2), requires_grad=False)
+        self.register_buffer("table", self.scale * 2 + torch.ones(2), persistent=False)
+        self.register_buffer("limit", torch.tensor(3.0))
+        self.doubled = 2 * self.limit.item()
+
+
 class Fails(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -50,7 +62,6 @@ class Fails(nn.Module):
 
 def test_nothing_is_initialised_and_nothing_stays_patched() -> None:
     before = (nn.init.kaiming_uniform_, nn.modules.activation.xavier_uniform_)
-    called: list[str] = []
     with without_initialisation():
         weight = torch.full((2, 2), 7.0)
         assert nn.init.zeros_(weight) is weight
@@ -58,7 +69,6 @@ def test_nothing_is_initialised_and_nothing_stays_patched() -> None:
         nn.MultiheadAttention(4, 2)
     assert (nn.init.kaiming_uniform_, nn.modules.activation.xavier_uniform_) == before
     assert nn.init.zeros_(weight).eq(0).all()
-    assert not called
 
 
 def test_nothing_stays_patched_where_a_constructor_raises() -> None:
@@ -79,6 +89,18 @@ def test_values_that_were_asked_for_on_the_cpu_are_there() -> None:
     built = on_meta(plain(Reads))
     assert len(built.model.layers) == 2
     assert built.escaped == ()
+
+
+def test_values_that_nobody_asked_for_on_the_cpu_are_found_too() -> None:
+    before = nn.Module.register_parameter
+    built = on_meta(plain(ReadsAnywhere))
+    assert len(built.model.layers) == 3
+    assert built.escaped == ()
+    assert not built.model.scale.requires_grad
+    assert built.model.table.is_meta
+    assert built.model.limit.is_meta
+    assert built.model.doubled == 6
+    assert nn.Module.register_parameter is before
 
 
 def test_each_construction_gives_a_model_of_its_own() -> None:

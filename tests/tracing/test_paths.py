@@ -227,3 +227,28 @@ def test_nothing_stays_patched(monkeypatch: pytest.MonkeyPatch) -> None:
     assert {name for name in sys.modules if name.startswith("deepspeed")} == modules
     assert not is_deepspeed_zero3_enabled()
     assert not dist.is_initialized()
+
+
+def test_a_reader_that_is_not_known_is_untraced(monkeypatch: pytest.MonkeyPatch) -> None:
+    from transformers import PreTrainedModel
+
+    def elsewhere(cls: Any, *args: Any, **kwargs: Any) -> Any:
+        return cls(kwargs["config"] if "config" in kwargs else cls.config_class(**TINY_APERTUS))
+
+    monkeypatch.setattr(PreTrainedModel, "from_pretrained", classmethod(elsewhere))
+    for path in ("zero3", "from_pretrained"):
+        assert "does not load through" in (traced(path, "ApertusModel", **TINY_APERTUS).untraced or "")
+
+
+def test_an_entry_point_that_is_not_there_is_untraced(monkeypatch: pytest.MonkeyPatch) -> None:
+    from transformers import modeling_utils
+
+    monkeypatch.delattr(modeling_utils, "_load_state_dict_into_zero3_model")
+    assert "_load_state_dict_into_zero3_model" in (traced("zero3", "ApertusModel", **TINY_APERTUS).untraced or "")
+
+
+def test_a_release_that_is_not_known_is_untraced(monkeypatch: pytest.MonkeyPatch) -> None:
+    import transformers
+
+    monkeypatch.setattr(transformers, "__version__", "4.40.0")
+    assert "4.40.0 is not known" in (traced("zero3", "ApertusModel", **TINY_APERTUS).untraced or "")
