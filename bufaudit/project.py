@@ -220,6 +220,11 @@ class Project:
         found = (self.facts(path) for path in self.files_with("register_buffer", near))
         return not any(_holds_state(fact) for facts in found if facts for fact in facts.registrations)
 
+    def models_may_hold_state(self, near: str) -> bool:
+        """Whether the package around a file has layers with statistics, or loads whichever model of transformers."""
+        kinds = (*sorted(torch_state.STATEFUL), *torch_state.ANY_PRETRAINED)
+        return any(self.files_with(name, near) for name in kinds)
+
     def source_of(self, path: str, name: str) -> tuple[str, str] | None:
         """The file that defines what `name` stands for in a file, class or not, and its name there."""
         return self._source_of(path, name, _DEEPEST_RESOLUTION, set())

@@ -168,9 +168,14 @@ class FunctionView:
         typed = walk.receiver_type is not None or (given and all(argument.type_name for argument in given))
         return "low" if reach.builds and (walk.receiver == "self" or typed) else otherwise
 
-    def package_is_without_buffers(self) -> bool:
-        """Whether the package around has many models of its own, and none with a persistent buffer."""
-        return self.subject.project.models_hold_no_state(self.subject.path)
+    def models_may_hold_state(self) -> bool:
+        """Whether the package around has models with state besides parameters, or is for models that have it."""
+        project, path = self.subject.project, self.subject.path
+        return project.models_may_hold_state(path) and not project.models_hold_no_state(path)
+
+    def is_given(self, walk: Walk) -> bool:
+        """Whether the walked module is what the function is given, and not a part of the object around it."""
+        return walk.receiver.partition(".")[0] in set(self.function.parameters) - {"self", "cls"}
 
     @property
     def bases(self) -> tuple[str, ...]:

@@ -33,6 +33,8 @@ _OTHER_PURPOSE = lazy_pattern(
 )
 #: A function that only promises parameters keeps its word.
 _PROMISES_PARAMETERS = lazy_pattern(r"_param(eter)?s?(_|$)", re.IGNORECASE)
+#: What is put together for another engine is laid over a model that it has.
+_FOR_AN_ENGINE = lazy_pattern(r"vllm|sglang|rollout|engine|sync|broadcast|infer", re.IGNORECASE)
 _COPIES = frozenset({"copied", "moved", "cast", "arithmetic"})
 
 
@@ -45,7 +47,8 @@ def check(subject: Subject) -> Iterator[Problem]:
 
 
 def _stored_parameters(view: FunctionView) -> Iterator[Problem]:
-    sure: Confidence = "low" if _PROMISES_PARAMETERS.search(view.title) else "medium"
+    promises = _promises_buffers(view) and not _PROMISES_PARAMETERS.search(view.title)
+    sure: Confidence = "medium" if promises and not _FOR_AN_ENGINE.search(view.title) else "low"
     for effect, walk, reach in view.losing_walks(
         "store",
         lambda effect: _is_saved_state(view, effect) and not _is_partial(view, effect) and not _is_moved(view, effect),
@@ -54,9 +57,21 @@ def _stored_parameters(view: FunctionView) -> Iterator[Problem]:
             f"the saved state is written from the parameters of `{walk.receiver}` only, without {what_is_lost(reach)}: "
             "whoever loads it gets initial values for the rest"
         )
-        chosen = "name" in effect.guards and not _STRONG_CONTAINER.search(last_name(effect.target))
+        chosen = bool(effect.guards & {"name", "membership"})
         confidence = "low" if chosen else view.confidence(walk, reach, sure)
         yield view.problem("BUF201", confidence, walk.place, text, registered_here(reach))
+
+
+def _promises_buffers(view: FunctionView) -> bool:
+    """Whether the function says that it saves buffers, or code beside it, for the same models, does save them."""
+    if "buffers" in view.function.doc:
+        return True
+    return any(
+        walk.kind in ("buffers", "state_dict")
+        for sibling in view.subject.facts.functions
+        if sibling.class_name == view.function.class_name
+        for walk in sibling.walks
+    )
 
 
 def _is_saved_state(view: FunctionView, effect: Effect) -> bool:

@@ -451,7 +451,8 @@ class _Reader:
         if container.kind == "tensor":
             return container
         if container.kind == "iterable":
-            return container.item or NOTHING
+            # One tensor, picked by its position, is no state.
+            return NOTHING if _is_literal_key(node) else container.item or NOTHING
         if container.kind == "tuple":
             return values.union(*container.elements)
         return NOTHING

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from textwrap import dedent
 from typing import TYPE_CHECKING
 
 import pytest
@@ -98,9 +99,9 @@ def test_class_known_to_hold_none_gives_no_finding(code: str, tmp_path: Path) ->
 
 
 @each_code
-def test_module_of_which_nothing_is_known_gives_medium_confidence(code: str, tmp_path: Path) -> None:
+def test_module_of_which_nothing_is_known_gives_low_confidence(code: str, tmp_path: Path) -> None:
     (found,) = findings(tmp_path, code, "make()")
-    assert found.confidence == "medium"
+    assert found.confidence == "low"
     assert "any buffer that it has" in found.message
     assert found.related == ()
 
@@ -124,7 +125,7 @@ def test_finding_in_generated_code_names_its_source(tmp_path: Path) -> None:
     notice = "# This file was automatically generated from src/models/net/modular_net.py.\n"
     body = "import torch\n\n" + BODIES["BUF101"].format(net="make()")
     write(tmp_path, {"modeling_net.py": notice + body, "modular_net.py": body})
-    result = bufaudit.scan([tmp_path / "modeling_net.py"], select=["BUF101"], cache=False)
+    result = bufaudit.scan([tmp_path / "modeling_net.py"], select=["BUF101"], min_confidence="low", cache=False)
     (found,) = result.findings
     (related,) = found.related
     assert related.path.endswith("modular_net.py")
@@ -144,27 +145,164 @@ def offload_model(net: Holding):
     assert [each.confidence for each in found] == ["low", "low"]
 
 
+def confidences(folder: Path, code: str, text: str, others: dict[str, str] | None = None) -> list[str]:
+    write(folder, {"pack/__init__.py": "", "pack/use.py": "import torch\n" + dedent(text)} | (others or {}))
+    found = bufaudit.scan([folder / "pack/use.py"], select=[code], min_confidence="low", cache=False).findings
+    return [each.confidence for each in found]
+
+
+LOADER = """
+    def {name}(model, path):
+        state_dict = torch.load(path)
+        for name, p in model.named_parameters():
+            p.data.copy_({value})
+"""
+
+
 @pytest.mark.parametrize(
-    ("names", "expected"),
+    ("layer", "name", "value", "expected"),
     [
-        (("ema_model", "model"), "medium"),
-        (("net_g_ema", "net_g"), "medium"),
-        (("teacher", "student"), "low"),
-        (("target_critic", "critic"), "low"),
-        (("first", "second"), "low"),
+        ("BatchNorm2d", "load_weights", "state_dict[name]", "medium"),
+        ("LayerNorm", "load_weights", "state_dict[name]", "low"),
+        ("BatchNorm2d", "perturb_weights", "state_dict[name]", "low"),
+        ("BatchNorm2d", "load_parameters", "state_dict[name]", "low"),
+        ("BatchNorm2d", "restore_weights", "state_dict[name] + 0.1", "low"),
     ],
 )
-def test_average_of_unknown_models_is_as_sure_as_its_purpose(
-    names: tuple[str, str], expected: str, tmp_path: Path
+def test_load_into_a_given_model_is_believed_where_the_package_has_layers_with_statistics(
+    layer: str, name: str, value: str, expected: str, tmp_path: Path
 ) -> None:
+    nets = {"pack/nets.py": f"from torch import nn\ndef block(n):\n    return nn.{layer}(n)\n"}
+    assert confidences(tmp_path, "BUF101", LOADER.format(name=name, value=value), nets) == [expected]
+
+
+def test_checkpoint_of_which_the_code_beside_saves_trained_parameters_only_is_no_whole_state(tmp_path: Path) -> None:
+    saver = """
+    def save_weights(model, path):
+        torch.save({n: p.data.cpu() for n, p in model.named_parameters() if p.requires_grad}, path)
+    """
+    nets = {"pack/nets.py": "from torch import nn\ndef block(n):\n    return nn.BatchNorm2d(n)\n"}
+    text = LOADER.format(name="load_weights", value="state_dict[name]")
+    assert confidences(tmp_path, "BUF101", dedent(text) + dedent(saver), nets) == ["low"]
+
+
+def test_hook_that_trims_missing_keys_of_an_adapter_loads_nothing(tmp_path: Path) -> None:
     text = """
-def follow({0}, {1}):
-    for a, b in zip({0}.parameters(), {1}.parameters()):
-        a.data.mul_(0.9).add_(b.data, alpha=0.1)
-""".format(*names)
-    write(tmp_path, {"use.py": "import torch\n" + text})
-    (found,) = bufaudit.scan([tmp_path / "use.py"], select=["BUF302"], min_confidence="low", cache=False).findings
-    assert found.confidence == expected
+        def trim(model, missing_keys, state_dict, adapter_prefix):
+            for name, _ in model.named_parameters():
+                if name not in state_dict and adapter_prefix not in name:
+                    missing_keys.remove(name)
+    """
+    assert confidences(tmp_path, "BUF101", text) == []
+
+
+@pytest.mark.parametrize(
+    ("doc", "sibling", "expected"),
+    [
+        ("All parameters and buffers.", "", "medium"),
+        ("All of it.", "", "low"),
+        ("All of it.", "def checkpoint(self, path):\n        torch.save(self.model.state_dict(), path)", "medium"),
+    ],
+)
+def test_save_of_an_unknown_model_is_believed_where_buffers_are_promised_or_saved_beside_it(
+    doc: str, sibling: str, expected: str, tmp_path: Path
+) -> None:
+    text = f"""
+class Pipeline:
+    def save(self, path):
+        '''{doc}'''
+        full_state = {{}}
+        for name, p in self.model.named_parameters():
+            full_state[name] = p.detach().cpu()
+        torch.save(full_state, path)
+
+    {sibling}
+"""
+    assert confidences(tmp_path, "BUF201", text) == [expected]
+
+
+@pytest.mark.parametrize("choice", ['"gate." in name', "name in chosen"])
+def test_save_that_chooses_by_name_is_doubted_whatever_its_mapping_is_called(choice: str, tmp_path: Path) -> None:
+    text = f"""
+        def save_state(model, path, chosen):
+            '''Saves parameters and buffers.'''
+            state_dict = {{name: p.detach() for name, p in model.named_parameters() if {choice}}}
+            torch.save(state_dict, path)
+    """
+    assert confidences(tmp_path, "BUF201", text) == ["low"]
+
+
+def test_single_tensor_picked_by_its_position_is_no_state(tmp_path: Path) -> None:
+    text = """
+        def save_state(module, path):
+            state = {}
+            params = list(module.parameters())
+            state["first"] = params[0].detach().cpu()
+            torch.save(state, path)
+    """
+    assert confidences(tmp_path, "BUF201", text) == []
+
+
+def test_model_that_is_sent_is_believed_where_other_code_of_the_file_knows_of_buffers(tmp_path: Path) -> None:
+    text = """
+        def broadcast_model(model):
+            for p in model.parameters():
+                dist.broadcast(p.data, src=0)
+    """
+    beside = "\ndef state(model):\n    return [b.clone() for b in model.buffers()]\n"
+    assert confidences(tmp_path / "a", "BUF301", text) == ["low"]
+    assert confidences(tmp_path / "b", "BUF301", dedent(text) + beside) == ["medium"]
+
+
+def test_model_whose_tensors_are_scattered_after_one_rank_loaded_it_is_no_one_rank_load(tmp_path: Path) -> None:
+    text = """
+        def load_checkpoint(model, path):
+            if dist.get_rank() == 0:
+                model.load_state_dict(torch.load(path))
+            dist.barrier()
+            for p in model.parameters():
+                {share}(p)
+    """
+    assert confidences(tmp_path / "a", "BUF102", text.format(share="scatter_tensor")) == []
+    assert confidences(tmp_path / "b", "BUF102", text.format(share="freeze")) == ["medium"]
+
+
+@pytest.mark.parametrize(
+    ("name", "base", "expected"),
+    [
+        ("EMA", "object", "low"),
+        ("EMACallback", "TrainerCallback", "medium"),
+        ("BYOLUpdate", "Callback", "low"),
+    ],
+)
+def test_average_of_unknown_models_is_believed_where_a_callback_is_handed_any(
+    name: str, base: str, expected: str, tmp_path: Path
+) -> None:
+    text = f"""
+        class {name}({base}):
+            def follow(self, average, model):
+                for a, b in zip(average.parameters(), model.parameters()):
+                    a.data.mul_(0.9).add_(b.data, alpha=0.1)
+    """
+    assert confidences(tmp_path, "BUF302", text) == [expected]
+
+
+@pytest.mark.parametrize(("evaluation", "expected"), [(".eval()", "high"), ("", "low")])
+def test_target_with_statistics_of_its_own_is_wronged_only_in_evaluation_mode(
+    evaluation: str, expected: str, tmp_path: Path
+) -> None:
+    text = f"""
+        from pack.nets import Normed
+        class Learner:
+            def __init__(self, n):
+                self.online = Normed(n)
+                self.target = Normed(n)
+                self.target.requires_grad_(False){evaluation}
+            def update_target(self):
+                for a, b in zip(self.online.parameters(), self.target.parameters()):
+                    b.data = 0.9 * b.data + 0.1 * a.data
+    """
+    assert confidences(tmp_path, "BUF302", text, {"pack/nets.py": NETS}) == [expected]
 
 
 def test_values_that_another_method_took_from_the_parameters_are_no_checkpoint(tmp_path: Path) -> None:
@@ -189,6 +327,7 @@ def test_wrapping_every_entry_is_doubted_in_a_package_whose_many_models_hold_no_
     body += f'        self.linear = nn.Linear(n, n)\n        self.register_buffer("seen", n, persistent={persistent})\n'
     load = """
         from torch import nn
+        from transformers import AutoModel
         def load_in_place(model, state_dict):
             for key, value in state_dict.items():
                 path, _, leaf = key.rpartition(".")
