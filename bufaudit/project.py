@@ -35,7 +35,7 @@ _EMPTY = lazy_pattern(r"(torch\.)?(empty\(|(tensor|zeros|Tensor)\((0\b|\[\]|\(0,
 _DEEPEST_RESOLUTION = 12
 _LARGEST_TREE = 400
 #: A package with layers in so many files has models of its own.
-_MODEL_FILES = 20
+_MODEL_FILES = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,13 +209,11 @@ class Project:
         return self._packages[folder].files_with(word)
 
     def models_hold_no_state(self, near: str) -> bool:
-        """Whether the package around a file builds many models, and none of them holds more than parameters.
+        """Whether the package around a file builds models of its own, and none of them holds more than parameters.
 
         One that builds few is for the models of others.
         """
-        if len(self.files_with("Linear", near)) < _MODEL_FILES:
-            return False
-        if any(self.files_with(layer, near) for layer in sorted(torch_state.STATEFUL)):
+        if len(self.files_with("Linear", near)) < _MODEL_FILES or self.models_may_hold_state(near):
             return False
         found = (self.facts(path) for path in self.files_with("register_buffer", near))
         return not any(_holds_state(fact) for facts in found if facts for fact in facts.registrations)

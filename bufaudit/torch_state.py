@@ -63,7 +63,7 @@ LAYERS = frozenset(
 #: Classes whose name says nothing of what a module holds: any model is one.
 ANY_MODEL = frozenset({"Module", "LightningModule", "PreTrainedModel", "ModelMixin"})
 #: Classes of transformers that stand for any of its models, of which 213 architectures have a persistent buffer.
-ANY_PRETRAINED = ("AutoModel", "AutoModelForCausalLM", "AutoModelForImageTextToText", "PreTrainedModel")
+ANY_PRETRAINED = ("AutoModel", "AutoModelForCausalLM", "AutoModelForImageTextToText")
 #: Base classes that register nothing of their own.
 PLAIN_BASES = LAYERS | {
     "list", "dict", "tuple", "set", "str", "int", "float", "Enum", "IntEnum", "StrEnum", "Exception", "NamedTuple",

@@ -169,9 +169,12 @@ class FunctionView:
         return "low" if reach.builds and (walk.receiver == "self" or typed) else otherwise
 
     def models_may_hold_state(self) -> bool:
-        """Whether the package around has models with state besides parameters, or is for models that have it."""
-        project, path = self.subject.project, self.subject.path
-        return project.models_may_hold_state(path) and not project.models_hold_no_state(path)
+        """Whether the package around has layers with statistics, or loads any model of transformers."""
+        return self.subject.project.models_may_hold_state(self.subject.path)
+
+    def models_hold_no_state(self) -> bool:
+        """Whether the package around builds models of its own, and none with state besides parameters."""
+        return self.subject.project.models_hold_no_state(self.subject.path)
 
     def is_given(self, walk: Walk) -> bool:
         """Whether the walked module is what the function is given, and not a part of the object around it."""

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 #: Names of flags by which an initialiser may spare a tensor; those of optimizers are no business of it.
 _SPARES = lazy_pattern(r"init|keep|skip|load")
 
+#: Names of options that are true of every model that the library does not have itself.
+_FOR_ALL_OUTSIDE = lazy_pattern(r"custom|foreign|outside|external")
+
 
 def check(subject: Subject) -> Iterator[Problem]:
     """All problems of this family in one file."""
@@ -28,7 +31,8 @@ def check(subject: Subject) -> Iterator[Problem]:
             yield from _unread_mark(subject, fact)
             yield from _statistics_of_pretrained(subject, fact)
     for sparing in subject.facts.sparings:
-        yield _spared_by_option(sparing)
+        if not _FOR_ALL_OUTSIDE.search(sparing.option):
+            yield _spared_by_option(sparing)
     for view in subject.functions():
         yield from _unguarded_walk(subject, view)
         yield from _unmarked_buffers(view)

@@ -214,8 +214,7 @@ def _missing_keys_of_parameters(view: FunctionView) -> Iterator[Problem]:
             f"a checkpoint without {what_is_lost(reach)} passes for complete"
         )
         # What is found missing is often only told, and told wrongly of buffers that no checkpoint is to have.
-        confidence: Confidence = "medium" if reach.any else "low"
-        yield view.problem("BUF101", confidence, walk.place, text, registered_here(reach))
+        yield view.problem("BUF101", "low", walk.place, text, registered_here(reach))
 
 
 def _computes_missing(view: FunctionView, effect: Effect) -> bool:

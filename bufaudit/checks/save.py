@@ -47,8 +47,6 @@ def check(subject: Subject) -> Iterator[Problem]:
 
 
 def _stored_parameters(view: FunctionView) -> Iterator[Problem]:
-    promises = _promises_buffers(view) and not _PROMISES_PARAMETERS.search(view.title)
-    sure: Confidence = "medium" if promises and not _FOR_AN_ENGINE.search(view.title) else "low"
     for effect, walk, reach in view.losing_walks(
         "store",
         lambda effect: _is_saved_state(view, effect) and not _is_partial(view, effect) and not _is_moved(view, effect),
@@ -58,8 +56,15 @@ def _stored_parameters(view: FunctionView) -> Iterator[Problem]:
             "whoever loads it gets initial values for the rest"
         )
         chosen = bool(effect.guards & {"name", "membership"})
-        confidence = "low" if chosen else view.confidence(walk, reach, sure)
+        confidence = "low" if chosen else view.confidence(walk, reach, _of_unknown_models(view))
         yield view.problem("BUF201", confidence, walk.place, text, registered_here(reach))
+
+
+def _of_unknown_models(view: FunctionView) -> Confidence:
+    """How likely it is that something is lost, where nothing is known of the model."""
+    if _PROMISES_PARAMETERS.search(view.title) or _FOR_AN_ENGINE.search(view.title):
+        return "low"
+    return "medium" if _promises_buffers(view) and not view.models_hold_no_state() else "low"
 
 
 def _promises_buffers(view: FunctionView) -> bool:

@@ -48,6 +48,7 @@ def _sent_parameters(view: FunctionView) -> Iterator[Problem]:
             "the other end keeps its own"
         )
         unsure = last_name(effect.target) in _AVERAGING or not (reach.any or _carries_elsewhere(view))
+        unsure = unsure or view.models_hold_no_state()
         confidence = view.confidence(walk, reach, "low" if unsure else _by_promise(view))
         yield view.problem("BUF301", confidence, walk.place, text, registered_here(reach))
 

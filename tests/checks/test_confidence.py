@@ -319,20 +319,38 @@ def test_values_that_another_method_took_from_the_parameters_are_no_checkpoint(t
     assert bufaudit.scan([tmp_path / "use.py"], select=["BUF101"], cache=False).findings == ()
 
 
-@pytest.mark.parametrize(("persistent", "expected"), [("False", "low"), ("True", "medium")])
-def test_wrapping_every_entry_is_doubted_in_a_package_whose_many_models_hold_no_buffer(
-    persistent: str, expected: str, tmp_path: Path
+@pytest.mark.parametrize(
+    ("head", "expected"),
+    [
+        ("import math", "low"),
+        ("from transformers import AutoModel", "medium"),
+        ("from torch.nn import BatchNorm1d", "medium"),
+    ],
+)
+def test_wrapping_every_entry_is_believed_in_a_package_for_models_with_buffers(
+    head: str, expected: str, tmp_path: Path
 ) -> None:
-    body = "from torch import nn\nclass Net(nn.Module):\n    def __init__(self, n):\n        super().__init__()\n"
-    body += f'        self.linear = nn.Linear(n, n)\n        self.register_buffer("seen", n, persistent={persistent})\n'
     load = """
         from torch import nn
-        from transformers import AutoModel
         def load_in_place(model, state_dict):
             for key, value in state_dict.items():
                 path, _, leaf = key.rpartition(".")
                 setattr(model.get_submodule(path), leaf, nn.Parameter(value))
     """
-    write(tmp_path, {f"nets/net{i}.py": body for i in range(20)} | {"nets/__init__.py": "", "nets/load.py": load})
-    found = bufaudit.scan([tmp_path / "nets/load.py"], select=["BUF105"], min_confidence="low", cache=False).findings
-    assert [each.confidence for each in found] == [expected]
+    assert confidences(tmp_path, "BUF105", load, {"pack/nets.py": head}) == [expected]
+
+
+@pytest.mark.parametrize(("persistent", "expected"), [("False", "low"), ("True", "medium")])
+def test_save_is_doubted_in_a_package_of_models_without_persistent_buffers(
+    persistent: str, expected: str, tmp_path: Path
+) -> None:
+    net = "from torch import nn\nclass Net(nn.Module):\n    def __init__(self, n):\n        super().__init__()\n"
+    net += f'        self.linear = nn.Linear(n, n)\n        self.register_buffer("seen", n, persistent={persistent})\n'
+    text = """
+        def save_state(model, path):
+            '''Saves parameters and buffers.'''
+            state_dict = {name: p.detach() for name, p in model.named_parameters()}
+            torch.save(state_dict, path)
+    """
+    nets = {f"pack/net{i}.py": net for i in range(5)}
+    assert confidences(tmp_path, "BUF201", text, nets) == [expected]
