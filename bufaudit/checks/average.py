@@ -84,7 +84,7 @@ def _mixed_in_loop(view: FunctionView) -> Iterator[Problem]:
         reported.append({into.receiver, source.receiver})
         place = min(into.place, source.place, key=lambda p: (-p.line, p.column))
         mixes = "arithmetic" in effect.origins
-        yield from _problem(view, into, source, place, _of_unknown_models(view, into, source) if mixes else "low")
+        yield from _problem(view, into, source, place, _of_unknown_models(view, into, source), mixes=mixes)
 
 
 def _mixed_by_call(view: FunctionView) -> Iterator[Problem]:
@@ -96,7 +96,8 @@ def _mixed_by_call(view: FunctionView) -> Iterator[Problem]:
         walked = [walk for walk in walked if walk.kind == "parameters"]
         if len({walk.receiver for walk in walked}) >= 2:
             confidence = _of_unknown_models(view, walked[0], walked[1])
-            if all(walk.receiver.startswith("self.") for walk in walked) and _is_evaluated(view):
+            own = all(walk.receiver.startswith("self.") for walk in walked)
+            if own and _is_evaluated(view) and not view.models_hold_no_state():
                 confidence = "medium"
             yield from _problem(view, walked[0], walked[1], call.place, confidence)
 
@@ -128,7 +129,9 @@ def _is_evaluated(view: FunctionView) -> bool:
     return any(facts and vocabulary.EVALUATED_COPY in facts.words for facts in map(project.facts, sorted(near)))
 
 
-def _problem(view: FunctionView, one: Walk, other: Walk, place: Place, sure: Confidence) -> Iterator[Problem]:
+def _problem(
+    view: FunctionView, one: Walk, other: Walk, place: Place, sure: Confidence, *, mixes: bool = True
+) -> Iterator[Problem]:
     if view.loads_state_of(one) or view.loads_state_of(other):
         return
     reaches = (_what_changes(view.reach(one)), _what_changes(view.reach(other)))
@@ -140,7 +143,7 @@ def _problem(view: FunctionView, one: Walk, other: Walk, place: Place, sure: Con
         "one model ends up with the parameters of both and the buffers of one"
     )
     confidence = view.confidence(walk, reach, sure)
-    if confidence == "high" and _has_own_statistics(view, one, other):
+    if not mixes or (confidence == "high" and _has_own_statistics(view, one, other)):
         confidence = "low"
     yield view.problem("BUF302", confidence, place, text, registered_here(reach))
 

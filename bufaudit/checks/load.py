@@ -183,7 +183,7 @@ def _gathered_parameters_only(view: FunctionView) -> Iterator[Problem]:
         return
     for effect in view.effects("settle", "mark", on="parameters"):
         marks_loaded = effect.kind == "settle" or ("initialized" in effect.target and "membership" in effect.guards)
-        if not marks_loaded or not any(walk.kind == "saved" for walk in view.function.walks):
+        if not marks_loaded or not _loads_saved(view):
             continue
         if effect.kind == "settle" and "missing" not in effect.target:
             continue
@@ -197,6 +197,14 @@ def _gathered_parameters_only(view: FunctionView) -> Iterator[Problem]:
         )
         yield view.problem("BUF101", "high", walk.place, text, registered_here(reach))
         return
+
+
+def _loads_saved(view: FunctionView) -> bool:
+    """Whether the function loads a checkpoint, and does not only trim what a load found missing."""
+    return any(walk.kind == "saved" for walk in view.function.walks) and (
+        any(last_name(call.callee) in ("_load_from_state_dict", "load_state_dict") for call in view.function.calls)
+        or any("saved" in view.source_kinds(effect) for effect in view.function.effects if effect.kind == "write")
+    )
 
 
 def _missing_keys_of_parameters(view: FunctionView) -> Iterator[Problem]:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from bufaudit.checks.context import FunctionView, Subject
+    from bufaudit.results import Confidence
     from bufaudit.source.facts import Effect
 
 _MOVING = lazy_pattern(
@@ -39,15 +40,14 @@ def check(subject: Subject) -> Iterator[Problem]:
 def _moved_parameters(view: FunctionView) -> Iterator[Problem]:
     if _NOT_STATE.search(view.title) or _moves_module(view):
         return
-    # Buffers that stay where the parameters leave are still there when those come back, and a mover of models that
-    # are not known may be for such as have none.
+    # Buffers that stay where the parameters leave are still there when those come back.
     stays = _is_half_of_pair(view) or not _MOVING.search(view.title) or _AWAY.search(view.title)
     for _, walk, reach in view.losing_walks("write", _moves):
         text = (
             f"`{walk.receiver}` is moved parameter by parameter, without {what_is_lost(reach)}: "
             "what stays behind is on another device, or lost with the memory that is freed"
         )
-        confidence = "low" if stays else view.confidence(walk, reach, "low")
+        confidence: Confidence = "medium" if reach.any and not stays else "low"
         yield view.problem("BUF401", confidence, walk.place, text, registered_here(reach))
 
 

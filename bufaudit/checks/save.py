@@ -21,8 +21,9 @@ _STRONG_CONTAINER = lazy_pattern(
     r"(state_?dict|(^|_)sd|checkpoint|ckpt|snapshot|cpu_state|model_state|sharded_state|full_state|state)s?$",
     re.IGNORECASE,
 )
+_SAVED_STATE = lazy_pattern(r"state_?dict|checkpoint|ckpt|snapshot", re.IGNORECASE)
 _SAVING = lazy_pattern(
-    r"save|state_?dict|snapshot|export|checkpoint|ckpt|consolidat|backup|dump|to_cpu|copy_model|gather_(full|model|state)|"
+    r"save|state_?dict|snapshot|export|checkpoint|ckpt|consolidated|backup|dump|to_cpu|copy_model|gather_(full|model|state)|"
     r"store_(model|weights|state)|serializ",
     re.IGNORECASE,
 )
@@ -55,15 +56,20 @@ def _stored_parameters(view: FunctionView) -> Iterator[Problem]:
             f"the saved state is written from the parameters of `{walk.receiver}` only, without {what_is_lost(reach)}: "
             "whoever loads it gets initial values for the rest"
         )
-        chosen = bool(effect.guards & {"name", "membership"})
-        confidence = "low" if chosen else view.confidence(walk, reach, _of_unknown_models(view))
+        kept = not effect.guards & {"name", "membership"} and _promises_state(view, effect)
+        confidence = view.confidence(walk, reach, _of_unknown_models(view)) if kept else "low"
         yield view.problem("BUF201", confidence, walk.place, text, registered_here(reach))
+
+
+def _promises_state(view: FunctionView, effect: Effect) -> bool:
+    """Whether the name of the function, or of what it fills, is that of a model's saved state."""
+    if _PROMISES_PARAMETERS.search(view.title) or _FOR_AN_ENGINE.search(view.title):
+        return False
+    return bool(_SAVING.search(view.title) or _SAVED_STATE.search(last_name(effect.target)))
 
 
 def _of_unknown_models(view: FunctionView) -> Confidence:
     """How likely it is that something is lost, where nothing is known of the model."""
-    if _PROMISES_PARAMETERS.search(view.title) or _FOR_AN_ENGINE.search(view.title):
-        return "low"
     return "medium" if _promises_buffers(view) and not view.models_hold_no_state() else "low"
 
 

@@ -47,9 +47,10 @@ def _sent_parameters(view: FunctionView) -> Iterator[Problem]:
             f"`{last_name(effect.target)}` gets the parameters of `{walk.receiver}`, never {what_is_lost(reach)}: "
             "the other end keeps its own"
         )
-        unsure = last_name(effect.target) in _AVERAGING or not (reach.any or _carries_elsewhere(view))
-        unsure = unsure or view.models_hold_no_state()
-        confidence = view.confidence(walk, reach, "low" if unsure else _by_promise(view))
+        # Buffers that construction makes alike on both ends may stay apart or not: even known ones are not certain.
+        unknown = not reach.any and (not _carries_elsewhere(view) or view.models_hold_no_state())
+        unsure = last_name(effect.target) in _AVERAGING or unknown or view.confidence(walk, reach) == "low"
+        confidence = "low" if unsure else _by_promise(view)
         yield view.problem("BUF301", confidence, walk.place, text, registered_here(reach))
 
 

@@ -64,6 +64,8 @@ def load_model_to_gpu():
         p.data = p.data.to("cuda", non_blocking=True)
 """,
 }
+#: What is not lost for certain even where buffers are known.
+BEST = {"BUF301": "medium", "BUF401": "medium"}
 each_code = pytest.mark.parametrize("code", BODIES)
 
 
@@ -74,9 +76,9 @@ def findings(folder: Path, code: str, net: str) -> list[bufaudit.Finding]:
 
 
 @each_code
-def test_class_known_to_hold_a_buffer_gives_high_confidence_and_the_place(code: str, tmp_path: Path) -> None:
+def test_class_known_to_hold_a_buffer_gives_the_best_confidence_and_the_place(code: str, tmp_path: Path) -> None:
     (found,) = findings(tmp_path, code, "Holding(3)")
-    assert found.confidence == "high"
+    assert found.confidence == BEST.get(code, "high")
     assert "`counts`" in found.message
     assert "`net`" in found.message
     assert "scratch" not in found.message, "what is not persistent is in no checkpoint"
@@ -89,7 +91,7 @@ def test_class_known_to_hold_a_buffer_gives_high_confidence_and_the_place(code: 
 @each_code
 def test_running_statistics_count_as_buffers(code: str, tmp_path: Path) -> None:
     (found,) = findings(tmp_path, code, "Normed(3)")
-    assert found.confidence == "high"
+    assert found.confidence == BEST.get(code, "high")
     assert "`BatchNorm2d`" in found.message
 
 
