@@ -356,3 +356,54 @@ def test_save_is_doubted_in_a_package_of_models_without_persistent_buffers(
     """
     nets = {f"pack/net{i}.py": net for i in range(5)}
     assert confidences(tmp_path, "BUF201", text, nets) == [expected]
+
+
+def test_second_branch_for_the_same_model_is_not_reported_again(tmp_path: Path) -> None:
+    text = """
+        def restore(model, weights):
+            try:
+                for name, p in model.named_parameters():
+                    p.data = weights[name].clone()
+            except AttributeError:
+                for i, p in enumerate(model.parameters()):
+                    p.data = weights[i].clone()
+    """
+    assert confidences(tmp_path, "BUF101", text, {"pack/nets.py": "from torch.nn import BatchNorm1d"}) == ["medium"]
+
+
+def test_plain_copy_is_doubted_even_where_buffers_are_known(tmp_path: Path) -> None:
+    text = """
+        from pack.nets import Normed
+        def hand_over(a: Normed, b: Normed):
+            for x, y in zip(a.parameters(), b.parameters()):
+                x.data.copy_(y.data)
+    """
+    assert confidences(tmp_path, "BUF302", text, {"pack/nets.py": NETS}) == ["low"]
+
+
+@pytest.mark.parametrize(("name", "expected"), [("broadcast_model", "medium"), ("broadcast_params", "low")])
+def test_function_that_promises_parameters_keeps_its_word_even_where_buffers_are_known(
+    name: str, expected: str, tmp_path: Path
+) -> None:
+    text = f"""
+        from pack.nets import Normed
+        def {name}(net: Normed):
+            for p in net.parameters():
+                dist.broadcast(p.data, src=0)
+    """
+    assert confidences(tmp_path, "BUF301", text, {"pack/nets.py": NETS}) == [expected]
+
+
+@pytest.mark.parametrize(("name", "expected"), [("save", "high"), ("consolidate", "low"), ("weights_for_vllm", "low")])
+def test_mapping_of_a_known_model_is_saved_state_where_its_names_say_so(
+    name: str, expected: str, tmp_path: Path
+) -> None:
+    text = f"""
+        from pack.nets import Normed
+        def {name}(net: Normed, path):
+            state = {{}}
+            for key, p in net.named_parameters():
+                state[key] = p.detach().clone()
+            return state
+    """
+    assert confidences(tmp_path, "BUF201", text, {"pack/nets.py": NETS}) == [expected]
