@@ -188,14 +188,37 @@ def test_checkpoint_of_which_the_code_beside_saves_trained_parameters_only_is_no
     assert confidences(tmp_path, "BUF101", dedent(text) + dedent(saver), nets) == ["low"]
 
 
-def test_hook_that_trims_missing_keys_of_an_adapter_loads_nothing(tmp_path: Path) -> None:
+SETTLING = """
+    def settle(model, missing_keys, state_dict, prefix, {kind}):
+        for name, _ in model.named_parameters():
+            if name in state_dict and {kind} not in name:
+                missing_keys.remove(name)
+        {load}
+"""
+LOAD = "model._load_from_state_dict(state_dict, prefix, {}, True, [], [], [])"
+
+
+@pytest.mark.parametrize(
+    ("kind", "load", "expected"),
+    [("head", LOAD, ["high"]), ("head", "return missing_keys", []), ("adapter_prefix", LOAD, [])],
+)
+def test_missing_keys_that_are_only_trimmed_or_an_adapters_are_no_load(
+    kind: str, load: str, expected: list[str], tmp_path: Path
+) -> None:
+    assert confidences(tmp_path, "BUF101", SETTLING.format(kind=kind, load=load)) == expected
+
+
+@pytest.mark.parametrize(("evaluation", "expected"), [(".set_training_mode(False)", "medium"), ("", "low")])
+def test_call_that_mixes_two_attributes_is_believed_where_code_beside_it_evaluates_one(
+    evaluation: str, expected: str, tmp_path: Path
+) -> None:
     text = """
-        def trim(model, missing_keys, state_dict, adapter_prefix):
-            for name, _ in model.named_parameters():
-                if name not in state_dict and adapter_prefix not in name:
-                    missing_keys.remove(name)
+        class Agent:
+            def step(self):
+                polyak_update(self.online.parameters(), self.target.parameters(), self.tau)
     """
-    assert confidences(tmp_path, "BUF101", text) == []
+    policies = f"def build(policy):\n    policy.target{evaluation}\n    return SGD(policy.online.parameters())\n"
+    assert confidences(tmp_path, "BUF302", text, {"pack/policies.py": policies}) == [expected]
 
 
 @pytest.mark.parametrize(
