@@ -85,7 +85,7 @@ def _params_only_load(view: FunctionView) -> Iterator[Problem]:
         else:
             text = (
                 f"checkpoint values are copied into the parameters of `{walk.receiver}` only, "
-                f"never into {what_is_lost(reach)}: what is left out keeps its initial value"
+                f"never into {what_is_lost(reach)}: what is left out keeps the value that it has"
             )
         doubtful = _is_doubtful(view, effect, walk, looked_up=looked_up)
         confidence = "low" if doubtful else view.confidence(walk, reach, _of_unknown_models(view, walk))

@@ -54,7 +54,7 @@ def _stored_parameters(view: FunctionView) -> Iterator[Problem]:
     ):
         text = (
             f"the saved state is written from the parameters of `{walk.receiver}` only, without {what_is_lost(reach)}: "
-            "whoever loads it gets initial values for the rest"
+            "whoever loads it does not get the rest back"
         )
         kept = not effect.guards & {"name", "membership"} and _promises_state(view, effect)
         confidence = view.confidence(walk, reach, _of_unknown_models(view)) if kept else "low"
