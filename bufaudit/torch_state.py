@@ -38,6 +38,7 @@ _LOSSES = (
     "BCELoss",
     "MultiLabelSoftMarginLoss",
     "MultiMarginLoss",
+    "_WeightedLoss",
 )
 
 #: The buffers of each torch.nn class that registers any, its base classes' included.

@@ -228,7 +228,7 @@ TRAINS = "(trains)"
 RENEWS_FREQUENCIES = "(renews frequencies)"
 _TRAINING = re.compile(
     r"\.backward\(|\boptimizer\b|gradient_checkpointing_enable|enable_input_require_grads|"
-    r"prepare_model_for_kbit_training|get_peft_model|\w[Ll]oss\(|\.requires_grad\b(?!_)"
+    r"prepare_model_for_kbit_training|get_peft_model|\w[Ll]oss\(|\.requires_grad\b(?!_|[ \t]*=[ \t]*False)"
 )
 _RENEWAL = re.compile(r"(?<!self)\.(\w*inv_freq|rotary_emb)(\.data)?[ \t]*=(?!=)")
 
