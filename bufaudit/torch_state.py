@@ -112,6 +112,13 @@ GONE_IN_TRANSFORMERS_5 = frozenset(
         "SequenceSummary",
     }
 )  # fmt: skip
+#: Names that its release 5 has brought; code that imports one of them runs with no earlier release.
+NEW_IN_TRANSFORMERS_5 = frozenset(
+    {
+        "RopeParameters", "RotaryEmbeddingConfigMixin", "maybe_autocast", "merge_with_config_defaults",
+        "capture_outputs", "use_experts_implementation", "PreTrainedConfig", "TokenizersBackend", "initialization",
+    }
+)  # fmt: skip
 #: Attributes of rotary embeddings of that time, with which code outside transformers computed their frequencies again.
 ROTARY_ATTRIBUTES_GONE = frozenset({"rope_init_fn"})
 #: Modules of that time.

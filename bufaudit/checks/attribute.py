@@ -28,7 +28,7 @@ def check(subject: Subject) -> Iterator[Problem]:
         if _is_registered(subject, found, fact.name):
             continue
         confidence, text = judged
-        if not _is_made(subject, found) or (fact.made == "argument" and _is_registered_by_maker(subject, found, fact)):
+        if _is_registered_by_maker(subject, found, fact) if fact.made == "argument" else not _is_made(subject, found):
             confidence = "low"
         note = Note(subject.path, fact.use_line, f"`{fact.name}` is used here")
         yield Problem("BUF502", confidence, fact.place, f"`self.{fact.name}` {text}", fact.symbol, (note,))
@@ -79,7 +79,8 @@ def _is_made(subject: Subject, found: FoundClass) -> bool:
     name = last_name(found.fact.name)
     if any(name in mention.used for mention in subject.project.mentions(found.path).definitions):
         return True
-    return any(path != found.path for path in subject.project.files_with(name, found.path))
+    others = (path for path in subject.project.files_with(name, found.path) if path != found.path)
+    return any(subject.project.find_class(path, name) in (None, found) for path in others)
 
 
 def _is_registered(subject: Subject, found: FoundClass, name: str) -> bool:

@@ -162,13 +162,23 @@ def _casts_trained_model(view: FunctionView, cast: Cast) -> bool:
     """
     words = view.subject.facts.words
     return (
-        vocabulary.TRAINS in words
+        _trains(view)
         and vocabulary.RENEWS_FREQUENCIES not in words
         and not vocabulary.NOT_LIVE & view.function.words
         and not _NOT_TRAINED.search(view.function.name.lower())
         and "float32" not in cast.dtype
         and not cast.meant
         and _is_called(view)
+    )
+
+
+def _trains(view: FunctionView) -> bool:
+    """Whether a file trains a model, or freezes a part of one in a package that takes optimizer steps."""
+    subject = view.subject
+    if vocabulary.TRAINS in subject.facts.words:
+        return True
+    return vocabulary.FREEZES in subject.facts.words and bool(
+        subject.project.files_with("optimizer.step", subject.path)
     )
 
 

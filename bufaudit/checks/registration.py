@@ -8,7 +8,7 @@ from bufaudit.checks.context import Note, Problem
 from bufaudit.patterns import lazy_pattern
 from bufaudit.project import is_constant, same_name
 from bufaudit.source.syntax import last_name
-from bufaudit.users import needs_old_transformers, users_of
+from bufaudit.users import release_needed, users_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -144,5 +144,5 @@ def _is_built_so(subject: Subject, fact: RegistrationFact, effect: MetaEffect) -
         return False
     users = users_of(subject.project, owner)
     return users.by_transformers and not any(
-        needs_old_transformers(subject.project, subject.path, model) for model in users.models
+        release_needed(subject.project, subject.path, model) == "old" for model in users.models
     )

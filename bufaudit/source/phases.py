@@ -63,9 +63,12 @@ def fits_of_more(methods: Sequence[Definition], calls: Calls, buffers: Collectio
 
 
 def _sets_others(method: Definition, buffers: Collection[str]) -> bool:
-    """Whether a method gives an attribute of self, other than some buffers, a value that it computes."""
+    """Whether a method gives an attribute of self, other than some buffers, a value, or leaves that to a base class."""
     for node in walk(method):
         match node:
+            case ast.Call(func=ast.Attribute(value=ast.Call(func=ast.Name(id="super")), attr=name)):
+                if _FIT.fullmatch(name):
+                    return True
             case ast.Assign(targets=[ast.Attribute(value=ast.Name(id="self"), attr=name), *_], value=value):
                 if name not in buffers and not isinstance(value, ast.Constant):
                     return True
