@@ -223,8 +223,8 @@ GOES_ON = frozenset(
 )  # fmt: skip
 
 
-#: Marks of a file that trains a model, of one that keeps parameters from training, which is done to train others, and of
-#: one that makes rotary frequencies of another module anew.
+#: Marks of a file that trains a model, of one that freezes parameters, which is done to train others, and of one that
+#: makes rotary frequencies of another module anew.
 TRAINS = "(trains)"
 FREEZES = "(freezes)"
 RENEWS_FREQUENCIES = "(renews frequencies)"
