@@ -16,6 +16,7 @@ from bufaudit import torch_state
 from bufaudit.patterns import lazy_pattern
 from bufaudit.source.package import PackageText, top_folder
 from bufaudit.source.parts import Parts
+from bufaudit.source.requirements import transformers_asked_for
 from bufaudit.source.syntax import last_name
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from bufaudit.source.facts import ClassFact, FileFacts, MethodFact, RegistrationFact
     from bufaudit.source.mentions import Mentions
+    from bufaudit.source.requirements import Asked
 
 #: Expressions whose value is the same each time: tables, masks, literals.
 _CONSTANT = lazy_pattern(
@@ -107,6 +109,7 @@ class Project:
         self._parts: dict[str, Mapping[str, Parts]] = {}
         self._mentions: dict[str, Mentions] = {}
         self._packages: dict[str, PackageText] = {}
+        self._asked: dict[str, Asked] = {}
         self._modules: dict[tuple[str, str], str | None] = {}
         self._names: dict[tuple[str, str, bool], FoundClass | str | None] = {}
         self._reaches: dict[tuple[str, str], Reach] = {}
@@ -207,6 +210,13 @@ class Project:
         if folder not in self._packages:
             self._packages[folder] = PackageText(folder)
         return self._packages[folder].files_with(word)
+
+    def transformers_asked_for(self, near: str) -> Asked:
+        """Which releases of transformers the project around a file is installed with."""
+        folder = top_folder(near)
+        if folder not in self._asked:
+            self._asked[folder] = transformers_asked_for(folder)
+        return self._asked[folder]
 
     def models_hold_no_state(self, near: str) -> bool:
         """Whether the package around a file builds models of its own, and none of them holds more than parameters.

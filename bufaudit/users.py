@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from bufaudit.project import FoundClass, Project
+    from bufaudit.source.requirements import Asked
 
 #: A class that is used more widely than this is told by the first users, in the order of their paths.
 _MOST_SYMBOLS = 60
@@ -133,19 +134,35 @@ def users_of(project: Project, found: FoundClass, *, abroad: bool = True) -> Use
     return Users(tuple(models.values())[:_MOST_MODELS], loads_itself, makes)
 
 
-def needs_old_transformers(project: Project, path: str, model: FoundClass) -> bool:
-    """Whether a file or a model's needs what transformers lost before its loads went through the meta device."""
-    for each in dict.fromkeys((path, model.path)):
-        if project.mentions(each).needs_old_transformers:
-            return True
-        facts = project.facts(each)
-        for binding in facts.imports if facts else ():
-            if binding.target.startswith("transformers.") and (
-                last_name(binding.target) in torch_state.GONE_IN_TRANSFORMERS_5
-                or binding.target.startswith(torch_state.MODULES_GONE_IN_TRANSFORMERS_5)
-            ):
-                return True
-    return False
+def release_needed(project: Project, path: str, model: FoundClass) -> Asked:
+    """Whether a file, and a model's, run with transformers since release 5, whose loads go through the meta device.
+
+    "new" where they must, or may by what the project asks for; "unknown" where neither that nor the code tells.
+    """
+    if project.module_name(model.path).startswith("transformers."):
+        return "new"
+    needed = [_release_needed(project, each) for each in dict.fromkeys((path, model.path))]
+    if "old" in needed or "new" in needed:
+        return "old" if "old" in needed else "new"
+    asked = project.transformers_asked_for(path)
+    if asked != "unknown":
+        return asked
+    others = {_release_needed(project, each) for each in project.files_with("PreTrainedModel", path)[:_MOST_FILES]}
+    return "old" if "old" in others and "new" not in others else "unknown"
+
+
+def _release_needed(project: Project, path: str) -> Asked:
+    """What a file itself tells: it uses what transformers lost with release 5, or what that brought."""
+    if project.mentions(path).needs_old_transformers:
+        return "old"
+    facts = project.facts(path)
+    targets = [each.target for each in facts.imports if each.target.startswith("transformers.")] if facts else []
+    names = set(map(last_name, targets))
+    if names & torch_state.GONE_IN_TRANSFORMERS_5 or any(
+        target.startswith(torch_state.MODULES_GONE_IN_TRANSFORMERS_5) for target in targets
+    ):
+        return "old"
+    return "new" if names & torch_state.NEW_IN_TRANSFORMERS_5 else "unknown"
 
 
 def _fills_by_state_dict(project: Project, path: str) -> bool:

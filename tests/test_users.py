@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from projects import project_of
 
-from bufaudit.users import users_of
+from bufaudit.users import release_needed, users_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,6 +27,7 @@ LAYERS = """
     def make_block():
         return Block()
 """
+LAYERS_FLAT = "class Rope: 0\ndef make_block(): return Rope()"
 
 
 def models(folder: Path, files: dict[str, str]) -> tuple[list[str], bool]:
@@ -103,3 +104,22 @@ def test_model_that_its_package_builds_and_fills(files: dict[str, str], filled: 
     package = {"p/__init__.py": "", "p/layers.py": LAYERS, "p/model.py": MODEL}
     package |= {f"p/{name}.py": text for name, text in files.items()}
     assert models(tmp_path, package) == (["Net"], filled)
+
+
+@pytest.mark.parametrize(
+    ("files", "release"),
+    [
+        ({}, "unknown"),
+        ({"pyproject.toml": 'dependencies = ["transformers>=4.40"]'}, "new"),
+        ({"pyproject.toml": 'dependencies = ["transformers<5"]'}, "old"),
+        ({"p/layers.py": f"from transformers.utils.generic import maybe_autocast\n{LAYERS_FLAT}"}, "new"),
+        ({"p/layers.py": f"from transformers.cache_utils import SinkCache\n{LAYERS_FLAT}"}, "old"),
+        ({"p/other.py": "from transformers import PreTrainedModel\nfrom transformers.onnx import OnnxConfig"}, "old"),
+    ],
+)
+def test_release_that_a_package_runs_with(files: dict[str, str], release: str, tmp_path: Path) -> None:
+    """A model that runs with releases before 5 only loses nothing by the loader of release 5."""
+    sources = project_of(tmp_path, {"p/__init__.py": "", "p/layers.py": LAYERS, "p/model.py": MODEL, **files})
+    model = sources.project.find_class(sources.path("p/model.py"), "Net")
+    assert model is not None
+    assert release_needed(sources.project, sources.path("p/layers.py"), model) == release

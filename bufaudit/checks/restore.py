@@ -12,7 +12,7 @@ from bufaudit.project import same_name
 from bufaudit.restoring import Restorers, built_by, methods_of, rebuilt_in_use, writer_among
 from bufaudit.source import vocabulary
 from bufaudit.source.syntax import last_name
-from bufaudit.users import is_source_of_generated, needs_old_transformers, users_of
+from bufaudit.users import is_source_of_generated, release_needed, users_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -124,13 +124,14 @@ def _confidence(
 ) -> Confidence:
     restored = {restore.place.line for restore in subject.facts.restores}
     elsewhere = any(same_name(touch.name, fact.name) and touch.line not in restored for touch in subject.facts.touches)
-    if fact.persistent is not False or elsewhere or needs_old_transformers(subject.project, subject.path, model):
+    release = release_needed(subject.project, subject.path, model)
+    if fact.persistent is not False or elsewhere or release == "old":
         return "low"
     resets = [name for name in methods if name.startswith(vocabulary.INITIALISERS) and name not in built_by(methods)]
     if writer_among(methods, resets, fact.name):
         return "low" if _FEW_ZEROS.search(fact.made_from) else "medium"
     unsure = answer.answer == "unknown" or mixed or not subject.reads(fact.name)
-    return "medium" if unsure else "high"
+    return "medium" if unsure or release == "unknown" else "high"
 
 
 def _text(fact: RegistrationFact, model: FoundClass, answer: Restored) -> str:

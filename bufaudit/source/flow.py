@@ -89,7 +89,7 @@ def read_function(
         walks=tuple(record.walks),
         effects=tuple(record.effects),
         calls=tuple(record.calls),
-        casts=tuple(record.casts),
+        casts=casts.going_on(record.casts, body),
     )
     return (own, *nested)
 
