@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 from bufaudit import torch_state
 from bufaudit.patterns import lazy_pattern
 from bufaudit.source.package import PackageText, top_folder
-from bufaudit.source.parts import Parts
 from bufaudit.source.syntax import last_name
 
 if TYPE_CHECKING:
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
 
     from bufaudit.source.facts import ClassFact, FileFacts, MethodFact, RegistrationFact
     from bufaudit.source.mentions import Mentions
+    from bufaudit.source.parts import Parts
 
 #: Expressions whose value is the same each time: tables, masks, literals.
 _CONSTANT = lazy_pattern(
@@ -321,6 +321,8 @@ class Project:
         return [self._resolved(found.path, name) for name in named]
 
     def _parts_of(self, found: FoundClass) -> Parts:
+        from bufaudit.source.parts import Parts
+
         if found.path not in self._parts:
             self._parts[found.path] = self._load_parts(found.path)
         return self._parts[found.path].get(found.fact.name, Parts())
@@ -468,6 +470,11 @@ def _is_unsaved(fact: RegistrationFact) -> bool:
 def same_name(one: str, other: str) -> bool:
     """Whether two buffer names, either of which may be a pattern with `{}`, can be the same."""
     return one == other or _matches(one, other) or _matches(other, one)
+
+
+def is_source_of_generated(path: str) -> bool:
+    """Whether a file is what transformers' converter makes a model of: nothing imports it."""
+    return os.path.basename(path).startswith("modular_")
 
 
 def _matches(pattern: str, name: str) -> bool:

@@ -226,11 +226,11 @@ GOES_ON = frozenset(
 #: Marks of a file that trains a model, and of one that makes rotary frequencies of another module anew.
 TRAINS = "(trains)"
 RENEWS_FREQUENCIES = "(renews frequencies)"
-_TRAINING = re.compile(
+_TRAINING = lazy_pattern(
     r"\.backward\(|\boptimizer\b|gradient_checkpointing_enable|enable_input_require_grads|"
     r"prepare_model_for_kbit_training|get_peft_model|\w[Ll]oss\(|\.requires_grad\b(?!_)"
 )
-_RENEWAL = re.compile(r"(?<!self)\.(\w*inv_freq|rotary_emb)(\.data)?[ \t]*=(?!=)")
+_RENEWAL = lazy_pattern(r"(?<!self)\.(\w*inv_freq|rotary_emb)(\.data)?[ \t]*=(?!=)")
 
 
 def training_marks(code: str) -> set[str]:
