@@ -15,8 +15,6 @@ from typing import TYPE_CHECKING
 from bufaudit import torch_state
 from bufaudit.patterns import lazy_pattern
 from bufaudit.source.package import PackageText, top_folder
-from bufaudit.source.parts import Parts
-from bufaudit.source.requirements import transformers_asked_for
 from bufaudit.source.syntax import last_name
 
 if TYPE_CHECKING:
@@ -24,6 +22,7 @@ if TYPE_CHECKING:
 
     from bufaudit.source.facts import ClassFact, FileFacts, MethodFact, RegistrationFact
     from bufaudit.source.mentions import Mentions
+    from bufaudit.source.parts import Parts
     from bufaudit.source.requirements import Asked
 
 #: Expressions whose value is the same each time: tables, masks, literals.
@@ -215,6 +214,8 @@ class Project:
         """Which releases of transformers the project around a file is installed with."""
         folder = top_folder(near)
         if folder not in self._asked:
+            from bufaudit.source.requirements import transformers_asked_for
+
             self._asked[folder] = transformers_asked_for(folder)
         return self._asked[folder]
 
@@ -334,6 +335,8 @@ class Project:
         return [self._resolved(found.path, name) for name in named]
 
     def _parts_of(self, found: FoundClass) -> Parts:
+        from bufaudit.source.parts import Parts
+
         if found.path not in self._parts:
             self._parts[found.path] = self._load_parts(found.path)
         return self._parts[found.path].get(found.fact.name, Parts())
@@ -481,6 +484,11 @@ def _is_unsaved(fact: RegistrationFact) -> bool:
 def same_name(one: str, other: str) -> bool:
     """Whether two buffer names, either of which may be a pattern with `{}`, can be the same."""
     return one == other or _matches(one, other) or _matches(other, one)
+
+
+def is_source_of_generated(path: str) -> bool:
+    """Whether a file is what transformers' converter makes a model of: nothing imports it."""
+    return os.path.basename(path).startswith("modular_")
 
 
 def _matches(pattern: str, name: str) -> bool:

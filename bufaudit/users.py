@@ -5,11 +5,11 @@ What other files hold is looked up among the files of the same package on disk, 
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bufaudit import torch_state
+from bufaudit.project import is_source_of_generated
 from bufaudit.source.syntax import last_name
 
 if TYPE_CHECKING:
@@ -231,11 +231,6 @@ def _users(project: Project, symbol: _Symbol, *, abroad: bool) -> Iterator[_Symb
     for path in paths[:_MOST_FILES]:
         if path != symbol.path and not is_source_of_generated(path):
             yield from _users_in(project, path, _names_in(project, path, symbol), symbol)
-
-
-def is_source_of_generated(path: str) -> bool:
-    """Whether a file is what transformers' converter makes a model of: nothing imports it."""
-    return os.path.basename(path).startswith("modular_")
 
 
 def _users_in(project: Project, path: str, names: frozenset[str], symbol: _Symbol) -> Iterator[_Symbol]:

@@ -8,7 +8,6 @@ from bufaudit.checks.context import Note, Problem
 from bufaudit.patterns import lazy_pattern
 from bufaudit.project import is_constant, same_name
 from bufaudit.source.syntax import last_name
-from bufaudit.users import release_needed, users_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -131,6 +130,9 @@ def _meta_unsafe(subject: Subject, fact: RegistrationFact) -> Problem:
 
 def _is_built_so(subject: Subject, fact: RegistrationFact, effect: MetaEffect) -> bool:
     """Whether a class is likely to be built in the way that its value does not suit."""
+    # Few values are made so, and what asks about users takes its time to load.
+    from bufaudit.users import release_needed, users_of
+
     owner = subject.project.find_class(subject.path, fact.class_name or "")
     if owner is None or effect == "escapes":
         return False

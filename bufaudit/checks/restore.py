@@ -6,13 +6,11 @@ from typing import TYPE_CHECKING
 
 from bufaudit import torch_state
 from bufaudit.checks.context import Note, Problem
-from bufaudit.checks.restore_plain import forgotten
 from bufaudit.patterns import lazy_pattern
-from bufaudit.project import same_name
+from bufaudit.project import is_source_of_generated, same_name
 from bufaudit.restoring import Restorers, built_by, methods_of, rebuilt_in_use, writer_among
 from bufaudit.source import vocabulary
 from bufaudit.source.syntax import last_name
-from bufaudit.users import is_source_of_generated, release_needed, users_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -89,6 +87,10 @@ def _problem(
         return None
     if restorers.restored_beside(owner, fact.name):
         return None
+    # Few buffers come as far as this, and what asks about users takes its time to load.
+    from bufaudit.checks.restore_plain import forgotten
+    from bufaudit.users import users_of
+
     near = users_of(subject.project, owner, abroad=False)
     if near.models and all(restorers.under(owner, fact.name, each).answer == "restored" for each in near.models):
         return None
@@ -122,6 +124,8 @@ def _is_built(methods: Methods, fact: RegistrationFact) -> bool:
 def _confidence(
     subject: Subject, fact: RegistrationFact, methods: Methods, model: FoundClass, answer: Restored, *, mixed: bool
 ) -> Confidence:
+    from bufaudit.users import release_needed
+
     restored = {restore.place.line for restore in subject.facts.restores}
     elsewhere = any(same_name(touch.name, fact.name) and touch.line not in restored for touch in subject.facts.touches)
     release = release_needed(subject.project, subject.path, model)

@@ -228,12 +228,12 @@ GOES_ON = frozenset(
 TRAINS = "(trains)"
 FREEZES = "(freezes)"
 RENEWS_FREQUENCIES = "(renews frequencies)"
-_TRAINING = re.compile(
+_TRAINING = lazy_pattern(
     r"\.backward\(|\boptimizer\b|gradient_checkpointing_enable|enable_input_require_grads|"
     r"prepare_model_for_kbit_training|get_peft_model|\w[Ll]oss\(|\.requires_grad\b(?!_|[ \t]*=[ \t]*False)"
 )
-_FREEZING = re.compile(r"\.requires_grad[ \t]*=[ \t]*False")
-_RENEWAL = re.compile(r"(?<!self)\.(\w*inv_freq|rotary_emb)(\.data)?[ \t]*=(?!=)")
+_FREEZING = lazy_pattern(r"\.requires_grad[ \t]*=[ \t]*False")
+_RENEWAL = lazy_pattern(r"(?<!self)\.(\w*inv_freq|rotary_emb)(\.data)?[ \t]*=(?!=)")
 
 
 def training_marks(code: str) -> set[str]:
