@@ -209,9 +209,9 @@ def test_importing_the_package_loads_nothing_heavy(tmp_path: Path) -> None:
 
 def test_a_scan_of_one_file_loads_only_what_it_needs(tmp_path: Path) -> None:
     """A hook pays for every import at each commit."""
-    (tmp_path / "model.py").write_text("def load_checkpoint(model, path):\n    state = torch.load(path)\n"
-                                       "    for n, p in model.named_parameters():\n"
-                                       "        p.data.copy_(state[n])\n")  # fmt: skip
+    (tmp_path / "model.py").write_text("def load_checkpoint(model, path, rank):\n    state = torch.load(path)\n"
+                                       "    if rank == 0:\n        for n, b in model.named_buffers():\n"
+                                       "            b.copy_(state[n])\n")  # fmt: skip
     script = "from bufaudit.cli import run\nassert run(['scan', 'model.py']) == 1"
     loaded = loaded_by(script, tmp_path)
     unwanted = {*HEAVY, "multiprocessing", "concurrent", "asyncio", "subprocess", "ctypes", "difflib", "xml", "email"}
