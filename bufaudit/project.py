@@ -37,6 +37,8 @@ _DEEPEST_RESOLUTION = 12
 _LARGEST_TREE = 400
 #: A package with layers in so many files has models of its own.
 _MODEL_FILES = 5
+#: What a package says of models of its users, where its own have no such layer.
+_STATISTICS = ("batch norm", "batch normalization", "batch normalisation")
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +227,8 @@ class Project:
         One that builds few is for the models of others.
         """
         if len(self.files_with("Linear", near)) < _MODEL_FILES or self.models_may_hold_state(near):
+            return False
+        if any(self.files_with(words, near) for words in _STATISTICS):
             return False
         found = (self.facts(path) for path in self.files_with("register_buffer", near))
         return not any(_holds_state(fact) for facts in found if facts for fact in facts.registrations)

@@ -141,6 +141,8 @@ def release_needed(project: Project, path: str, model: FoundClass) -> Asked:
     """
     if project.module_name(model.path).startswith("transformers."):
         return "new"
+    if not _is_finished(project, model):
+        return "old"
     needed = [_release_needed(project, each) for each in dict.fromkeys((path, model.path))]
     if "old" in needed or "new" in needed:
         return "old" if "old" in needed else "new"
@@ -163,6 +165,29 @@ def _release_needed(project: Project, path: str) -> Asked:
     ):
         return "old"
     return "new" if names & torch_state.NEW_IN_TRANSFORMERS_5 else "unknown"
+
+
+def _is_finished(project: Project, model: FoundClass) -> bool:
+    """Whether the constructor of a model, or of one beside it, ends as it must for transformers' loader to take it.
+
+    Without what `post_init` notes down, no load succeeds since release 5.
+    """
+    if any(
+        last_name(base) != "PreTrainedModel" for base in project.foreign_bases(model) if _is_transformers_model(base)
+    ):
+        return True
+    finished = project.files_with("post_init", model.path)
+    return any(member.path in finished for member in project.lineage(model))
+
+
+def is_spoken_of(project: Project, found: FoundClass) -> bool:
+    """Whether anything in the package speaks of a class beyond its definition, to make it or to give it to users."""
+    name = last_name(found.fact.name)
+    makers = [mention for mention in project.mentions(found.path).definitions if name in mention.used]
+    if makers:
+        return not all(mention.is_shell for mention in makers)
+    others = (path for path in project.files_with(name, found.path) if path != found.path)
+    return any(project.find_class(path, name) in (None, found) for path in others)
 
 
 def _fills_by_state_dict(project: Project, path: str) -> bool:

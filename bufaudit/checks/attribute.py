@@ -28,7 +28,11 @@ def check(subject: Subject) -> Iterator[Problem]:
         if _is_registered(subject, found, fact.name):
             continue
         confidence, text = judged
-        if _is_registered_by_maker(subject, found, fact) if fact.made == "argument" else not _is_made(subject, found):
+        # Few tensors come as far as this, and what asks about users takes its time to load.
+        from bufaudit.users import is_spoken_of
+
+        argument = fact.made == "argument"
+        if _is_registered_by_maker(subject, found, fact) if argument else not is_spoken_of(subject.project, found):
             confidence = "low"
         note = Note(subject.path, fact.use_line, f"`{fact.name}` is used here")
         yield Problem("BUF502", confidence, fact.place, f"`self.{fact.name}` {text}", fact.symbol, (note,))
@@ -72,15 +76,6 @@ def _is_registered_by_maker(subject: Subject, found: FoundClass, fact: TensorAtt
     paths = dict.fromkeys((found.path, *subject.project.files_with(last_name(found.fact.name), found.path)))
     files = (subject.project.facts(path) for path in paths)
     return any(same_name(each.name, fact.name) for facts in files if facts for each in facts.registrations)
-
-
-def _is_made(subject: Subject, found: FoundClass) -> bool:
-    """Whether anything in the package speaks of a class beyond its definition, to make it or to give it to users."""
-    name = last_name(found.fact.name)
-    if any(name in mention.used for mention in subject.project.mentions(found.path).definitions):
-        return True
-    others = (path for path in subject.project.files_with(name, found.path) if path != found.path)
-    return any(subject.project.find_class(path, name) in (None, found) for path in others)
 
 
 def _is_registered(subject: Subject, found: FoundClass, name: str) -> bool:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from bufaudit.checks.context import FunctionView, Subject
     from bufaudit.results import Confidence
-    from bufaudit.source.facts import Effect
+    from bufaudit.source.facts import Effect, Walk
 
 _STRONG_CONTAINER = lazy_pattern(
     r"(state_?dict|(^|_)sd|checkpoint|ckpt|snapshot|cpu_state|model_state|sharded_state|full_state|state)s?$",
@@ -56,9 +56,17 @@ def _stored_parameters(view: FunctionView) -> Iterator[Problem]:
             f"the saved state is written from the parameters of `{walk.receiver}` only, without {what_is_lost(reach)}: "
             "whoever loads it does not get the rest back"
         )
-        kept = not effect.guards & {"name", "membership"} and _promises_state(view, effect)
-        confidence = view.confidence(walk, reach, _of_unknown_models(view)) if kept else "low"
+        confidence = view.confidence(walk, reach, _of_unknown_models(view))
+        if _is_saved_whole(effect, walk):
+            confidence = "medium"
+        elif effect.guards & {"name", "membership"} or not _promises_state(view, effect):
+            confidence = "low"
         yield view.problem("BUF201", confidence, walk.place, text, registered_here(reach))
+
+
+def _is_saved_whole(effect: Effect, walk: Walk) -> bool:
+    """Whether a state dict gets modules that adapters name to be saved whole, beside what is chosen of the others."""
+    return "modules_to_save" in walk.receiver and _STRONG_CONTAINER.search(last_name(effect.target)) is not None
 
 
 def _promises_state(view: FunctionView, effect: Effect) -> bool:
@@ -115,7 +123,7 @@ def _is_moved(view: FunctionView, effect: Effect) -> bool:
 def _is_partial(view: FunctionView, effect: Effect) -> bool:
     """Whether what is stored is meant to be a part of the state: trainable or adapter weights."""
     container = last_name(effect.target)
-    if _STRONG_CONTAINER.search(container) and "modules_to_save" in view.first_walk(effect, "parameters").receiver:
+    if _is_saved_whole(effect, view.first_walk(effect, "parameters")):
         return False
     if effect.guards & PARTIAL:
         return True
