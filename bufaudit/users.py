@@ -5,11 +5,13 @@ What other files hold is looked up among the files of the same package on disk, 
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bufaudit import torch_state
 from bufaudit.project import is_source_of_generated
+from bufaudit.source.package import top_folder
 from bufaudit.source.syntax import last_name
 
 if TYPE_CHECKING:
@@ -178,6 +180,11 @@ def _is_finished(project: Project, model: FoundClass) -> bool:
         return True
     finished = project.files_with("post_init", model.path)
     return any(member.path in finished for member in project.lineage(model))
+
+
+def is_in_use(project: Project, model: FoundClass) -> bool:
+    """Whether users load a model: its package speaks of it, or is one folder, which is loaded by its path."""
+    return os.path.dirname(model.path) == top_folder(model.path) or is_spoken_of(project, model)
 
 
 def is_spoken_of(project: Project, found: FoundClass) -> bool:

@@ -32,8 +32,6 @@ _NOT_TRAINED = lazy_pattern(
     r"quanti[sz]e|infer|export|convert|merge|copy|clone|predict|eval|serve|deploy|profil|bench|estimat|dry_?run"
 )
 _FP16 = lazy_pattern(r"(?<!b)float16|half|fp16")
-#: What a variable for any dtype does not say.
-_HALF = lazy_pattern(r"16|half")
 _FREQUENCY = lazy_pattern(r"inv_freq|inverse_freq")
 
 
@@ -137,9 +135,7 @@ def _confidence(view: FunctionView, cast: Cast, precise: _Precise) -> Confidence
         return None
     if (_FP16.search(cast.dtype) and not put_back) or not _may_have_frequencies(view):
         return "low"
-    if not _HALF.search(cast.dtype):
-        return "low"
-    whole = cast.receiver.removeprefix("self.").isidentifier()
+    whole = cast.half and cast.receiver.removeprefix("self.").isidentifier()
     framework = _FRAMEWORK.search(view.function.class_name or "") and cast.receiver.startswith("self.")
     return "medium" if whole and (put_back or cast.goes_on or framework) else "low"
 

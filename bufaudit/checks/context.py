@@ -164,9 +164,17 @@ class FunctionView:
         """High where the walked tree is known to hold buffers; low where its models are known and no buffer of them."""
         if reach.any:
             return "high"
+        if self._is_of_other_kind(walk):
+            return "low"
         given = self.given(walk)
         typed = walk.receiver_type is not None or (given and all(argument.type_name for argument in given))
         return "low" if reach.builds and (walk.receiver == "self" or typed) else otherwise
+
+    def _is_of_other_kind(self, walk: Walk) -> bool:
+        """Whether the walked type, or what the file knows as `Module`, is the project's own and none of torch's."""
+        project = self.subject.project
+        found = project.find_class(self.subject.path, walk.receiver_type or "Module")
+        return found is not None and not any(project.foreign_bases(found))
 
     def models_may_hold_state(self) -> bool:
         """Whether the package around has layers with statistics, or loads any model of transformers."""

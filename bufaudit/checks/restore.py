@@ -89,7 +89,7 @@ def _problem(
         return None
     # Few buffers come as far as this, and what asks about users takes its time to load.
     from bufaudit.checks.restore_plain import forgotten
-    from bufaudit.users import is_spoken_of, users_of
+    from bufaudit.users import is_in_use, users_of
 
     near = users_of(subject.project, owner, abroad=False)
     if near.models and all(restorers.under(owner, fact.name, each).answer == "restored" for each in near.models):
@@ -103,7 +103,7 @@ def _problem(
         return None
     model, answer = min(losing, key=lambda each: each[1].answer == "unknown")
     confidence = _confidence(subject, fact, methods, model, answer, mixed=len(losing) < len(answers))
-    if users.loads_itself or not any(is_spoken_of(subject.project, each) for each, _ in losing):
+    if users.loads_itself or not any(is_in_use(subject.project, each) for each, _ in losing):
         confidence = "low"
     text = _text(fact, model, answer)
     return Problem("BUF501", confidence, fact.place, text, fact.symbol, _notes(model, answer))

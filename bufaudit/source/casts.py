@@ -124,14 +124,23 @@ def module_variables(target: ast.expr, iterable: ast.expr) -> Iterator[str]:
 
 
 def going_on(found: Sequence[Cast], body: Sequence[ast.stmt]) -> tuple[Cast, ...]:
-    """Casts in some statements, told which of their modules go on to be trained there, or generate for it."""
+    """Casts in some statements, told which of their modules go on to be trained there, or generate for it.
+
+    A dtype that is a variable is half precision where the statements name one: it is one of its values.
+    """
     receivers = {cast.receiver for cast in found}
     trained: set[str] = set()
+    half = False
     for node in (node for statement in body for node in walk(statement)) if receivers else ():
+        if isinstance(node, ast.Attribute) and _HALF.search(node.attr):
+            half = True
         if isinstance(node, ast.Call) and last_name(dotted(node.func)) in vocabulary.GOES_ON:
             owner = [node.func.value] if isinstance(node.func, ast.Attribute) else []
             trained.update(map(source_text, (*owner, *node.args)))
-    return tuple(replace(cast, goes_on=cast.receiver in trained) for cast in found)
+    return tuple(
+        replace(cast, goes_on=cast.receiver in trained, half=half or _HALF.search(cast.dtype) is not None)
+        for cast in found
+    )
 
 
 def is_precise(fact: RegistrationFact) -> bool:

@@ -349,7 +349,7 @@ class Cast:
     `receiver_type` is the class that the module is made or loaded from, where the code around says so. A module that is
     `one_of_many` comes from a walk over a tree's modules; one that is `handed_on` is cast for another call.
     One that is `meant` stands at a comment that speaks of buffers. One that `goes_on` is trained, or generates for its
-    own training, by the same function.
+    own training, by the same function. It is to `half` precision where that function says so, whatever it calls it.
     """
 
     receiver: str
@@ -360,6 +360,7 @@ class Cast:
     meant: bool
     place: Place
     goes_on: bool = False
+    half: bool = False
 
 
 @dataclass(frozen=True, slots=True)

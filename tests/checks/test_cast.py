@@ -110,6 +110,8 @@ def test_tree_without_a_buffer_to_lose_is_left_alone(part: str, forward: str, tm
         ("Engine", "model.enable_input_require_grads(); model.bfloat16()", ["medium"]),
         ("Engine", "other.enable_input_require_grads(); model.bfloat16()", ["low"]),
         ("Engine", "other = get_peft_model(model); model.bfloat16()", ["medium"]),
+        ("Engine", "self.model.to(self.dtype); self.optimizer = None", ["low"]),
+        ("Engine", "dtype = given or torch.bfloat16\n        self.model.to(dtype); self.optimizer = None", ["medium"]),
         ("Engine", "self.model.tower.transformer.bfloat16(); self.optimizer = None", ["low"]),
         ("Profiler", "model.enable_input_require_grads(); model.bfloat16()", ["low"]),
         ("Trainer", "model.bfloat16(); self.optimizer = None", ["low"]),

@@ -188,6 +188,28 @@ def test_checkpoint_of_which_the_code_beside_saves_trained_parameters_only_is_no
     assert confidences(tmp_path, "BUF101", dedent(text) + dedent(saver), nets) == ["low"]
 
 
+def test_module_of_another_kind_is_no_module_of_torch(tmp_path: Path) -> None:
+    text = "from .nets import Module\n" + dedent(LOADER.format(name="load_weights", value="state_dict[name]"))
+    text = text.replace("(model,", "(model: Module,")
+    nets = "from torch import nn\nNorm = nn.BatchNorm2d\nclass Module{}:\n    pass\n"
+    files = [{"pack/nets.py": nets.format(bases)} for bases in ("", "(nn.Module)")]
+    assert [confidences(tmp_path, "BUF101", text, each) for each in files] == [["low"], ["medium"]]
+
+
+def test_modules_that_adapters_save_whole_are_known_to_be_saved_whole(tmp_path: Path) -> None:
+    text = """
+    def convert(model, adapter, chosen):
+        state_dict = {{}}
+        for prefix, module in model.named_modules():
+            if isinstance(module, Wrapper) and prefix in chosen:
+                for name, p in module.{attribute}.named_parameters():
+                    state_dict[prefix + name] = p.data
+        torch.save(state_dict, "adapter.pt")
+    """
+    found = [confidences(tmp_path, "BUF201", text.format(attribute=name)) for name in ("modules_to_save", "modules")]
+    assert found == [["medium"], ["low"]]
+
+
 SETTLING = """
     def settle(model, missing_keys, state_dict, prefix, {kind}):
         for name, _ in model.named_parameters():

@@ -146,6 +146,7 @@ class Net({base}):
     def __init__(self, n):
         super().__init__()
         self.register_buffer('a', {value})
+        self.post_init()
     def later(self, n):
         self.register_buffer('a', {value})
 """
