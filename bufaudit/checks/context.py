@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 _WHOLE_LOADS = frozenset({"load_state_dict", "set_model_state_dict"})
 _ONLY_PARAMETERS = lazy_pattern(r"only_?param|params?_?only", re.IGNORECASE)
+#: Base classes that say nothing of what a class is.
+_NO_KIND = frozenset({"ABC", "Generic", "Protocol", "object"})
 #: Buffers named in a message; more would not help.
 _MOST_NAMES = 3
 
@@ -174,7 +176,9 @@ class FunctionView:
         """Whether the walked type, or what the file knows as `Module`, is the project's own and none of torch's."""
         project = self.subject.project
         found = project.find_class(self.subject.path, walk.receiver_type or "Module")
-        return found is not None and not any(project.foreign_bases(found))
+        if found is None or walk.receiver == "self":
+            return False
+        return all(last_name(base) in _NO_KIND for base in project.foreign_bases(found))
 
     def models_may_hold_state(self) -> bool:
         """Whether the package around has layers with statistics, or loads any model of transformers."""
