@@ -1,4 +1,4 @@
-"""Older releases of transformers, each in a folder of its own, for child processes in which one of them stands first."""
+"""Older releases of transformers, each in a folder of its own, for children in which one of them stands first."""
 
 from __future__ import annotations
 
@@ -6,12 +6,8 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 ROOT = Path(__file__).resolve().parents[2]
 #: What `make test` installs beside the newest release.

@@ -11,8 +11,9 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from families import FIGURES  # noqa: E402
-from tests.tracing.releases import OLDER, run  # noqa: E402
+from families import FIGURES
+
+from tests.tracing.releases import OLDER, run
 
 CHILD = Path(__file__).with_name("trace_in_child.py")
 #: Small enough that building the checkpoint takes no time.
