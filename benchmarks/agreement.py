@@ -43,9 +43,13 @@ def _of_tensors(seen: Mapping[str, Any], traced: Iterable[TensorReport]) -> Iter
         tensor = found.get(name)
         if tensor is None:
             yield f"{name}: the probe does not have it"
-        elif (real["kind"], tuple(real["shape"])) != (tensor.kind, tensor.shape):
-            yield f"{name}: {real['kind']} {real['shape']} to verify, {tensor.kind} {list(tensor.shape)} to the probe"
+        elif (real["kind"], list(real["shape"])) != (tensor.kind, list(tensor.shape)):
+            yield f"{name}: {_what(**real)} to verify, {_what(tensor.kind, tensor.shape)} to the probe"
         elif tuple(real["ranks"]) != in_values(tensor.ranks):
             yield f"{name}: {' '.join(real['ranks'])} to verify, {' '.join(tensor.ranks)} to the probe"
         elif "lost" in real["ranks"] and real["partial"] != tensor.partial:
             yield f"{name}: lost in part only {'to verify' if real['partial'] else 'to the probe'}"
+
+
+def _what(kind: str, shape: Iterable[int], **_: Any) -> str:
+    return f"{kind.replace('_', ' ')} of shape {tuple(shape)}"
