@@ -25,11 +25,18 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 #: They know settings and values only.
 SMALL = {
-    *("baseline", "codec", "collector", "config", "grouping", "outcomes", "patterns", "selection", "torch_state"),
+    *("baseline", "codec", "collector", "config", "failures", "grouping", "outcomes", "patterns", "selection"),
+    "torch_state",
     "version",
 }
 #: They build and load models.
 RUN_TIME = {"headers", "survey", "testing", "tracing", "trial"}
+
+#: What turns source into findings.
+STATIC = (
+    *("project", "users", "restoring", "checks", "fixes", "silencing", "findings", "inventorying", "session"),
+    "catalogue",
+)
 
 HEAVY = ("torch", "transformers", "safetensors", "deepspeed", "numpy", "libcst", "rich")
 
@@ -73,6 +80,9 @@ FORBIDDEN = {
     "results": ("source", "project", "checks", "fixes", "report", "session", "api", "cli"),
     "errors": ("source", "project", "checks", "fixes", "report", "session", "api", "cli", "results"),
     "catalogue": ("source", "project", "checks", "fixes", "report", "session", "api", "cli"),
+    "tracing": (*STATIC, "trial", "survey", "testing", "baseline", "report", "api", "cli"),
+    "trial": (*STATIC, "survey", "testing", "baseline", "report", "api", "cli"),
+    "testing": (*STATIC, "source", "trial", "survey", "api", "cli"),
 }
 
 
@@ -127,7 +137,7 @@ def test_data_flows_one_way(part: str) -> None:
 
 def test_every_part_below_the_command_line_has_its_rule() -> None:
     """A new module that nobody thought about would be free to import anything."""
-    assert {part_of(path) for path in FILES} - {"__init__", "__main__", "cli"} - SMALL - RUN_TIME <= set(FORBIDDEN)
+    assert {part_of(path) for path in FILES} - {"__init__", "__main__", "cli"} - SMALL <= set(FORBIDDEN)
 
 
 @pytest.mark.parametrize("part", sorted(SMALL))
@@ -139,6 +149,12 @@ def test_settings_and_values_know_no_stage(part: str) -> None:
 def test_the_static_part_imports_no_torch() -> None:
     """The environment of a hook has none."""
     assert imports_any(("torch", "transformers", "safetensors", "deepspeed", "numpy"), outside=RUN_TIME) == []
+
+
+def test_the_static_part_knows_nothing_of_models() -> None:
+    """Of what builds and loads them, only the api and the commands know."""
+    run_time = (f"bufaudit.{name}" for name in RUN_TIME)
+    assert imports_any(run_time, outside={*RUN_TIME, "api", "cli"}) == []
 
 
 def test_only_fixes_import_libcst() -> None:
@@ -268,6 +284,23 @@ def test_every_family_is_asked_about_facts_that_there_are() -> None:
     assert [name for name, _ in _FAMILIES] == list(dict(_FAMILIES))
     assert set(dict(_FAMILIES)) == modules - {"__init__"}
     assert {fact for _, facts in _FAMILIES for fact in facts} <= {field.name for field in fields(FileFacts)}
+
+
+@pytest.mark.parametrize("command", ["probe", "verify"])
+def test_a_command_on_models_loads_none_of_torch_before_it_runs(command: str, tmp_path: Path) -> None:
+    """Its help, and what it says of wrong options, must not take seconds."""
+    loaded = loaded_by(f"from bufaudit.cli import run\nrun(['{command}', '--help'])", tmp_path)
+    assert f"bufaudit.cli.{command}" in loaded
+    assert not tops(loaded) & {*HEAVY}
+
+
+def test_the_parent_of_a_trial_loads_no_torch(tmp_path: Path) -> None:
+    """Models live in child processes only, and the parent must be free to end these."""
+    assert not tops(loaded_by("import bufaudit.trial", tmp_path)) & {*HEAVY}
+
+
+def test_what_a_test_suite_imports_loads_no_torch_by_itself(tmp_path: Path) -> None:
+    assert not tops(loaded_by("import bufaudit.testing", tmp_path)) & {*HEAVY, "click"}
 
 
 def test_the_api_loads_no_command_line(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import torch
 
 from bufaudit.declarations import package_path
 from bufaudit.errors import BufauditError, printable
+from bufaudit.selection import closest
 from bufaudit.tracing import checkpoint as checkpoints
 from bufaudit.tracing import stand_in
 from bufaudit.tracing.build import construct, without_initialisation
@@ -53,6 +54,10 @@ class UnknownPathError(BufauditError):
         )
 
 
+class LoaderError(BufauditError):
+    """A `module:function` that leads to no function."""
+
+
 @dataclass(frozen=True, slots=True)
 class LoadPath:
     """A load path. `alike` tells that no rank can know which one it is, so that one trace stands for all of them;
@@ -86,7 +91,7 @@ class Run:
 
 
 def find(name: str) -> LoadPath:
-    """The path of a name. Raises `UnknownPathError`, and `UntracedError` where it cannot be followed here."""
+    """The path of a name. Raises as `check_name` does, and `UntracedError` where it cannot be followed here."""
     match name:
         case "zero3":
             _check_release((*_ENTRY_POINTS, _ZERO3_LOADER))
@@ -114,8 +119,10 @@ def find(name: str) -> LoadPath:
 
 
 def check_name(name: str) -> None:
-    """Raise `UnknownPathError` for a name that can be none."""
-    if name not in NAMES and ":" not in name:
+    """Raise `UnknownPathError` for a name that can be none, and `LoaderError` for one that leads to no function."""
+    if ":" in name:
+        _function(name)
+    elif name not in NAMES:
         raise UnknownPathError(name)
 
 
@@ -247,12 +254,17 @@ def _function(name: str) -> Callable[[nn.Module, dict[str, torch.Tensor]], objec
     module, _, path = name.partition(":")
     try:
         found: Any = import_module(module)
-        for part in path.split("."):
-            found = getattr(found, part)
     except Exception as error:
-        raise UntracedError(f"{printable(name)} cannot be imported: {type(error).__name__}: {error}") from None
+        why = f"{type(error).__name__}: {printable(error)}"
+        raise LoaderError(f"the load path {printable(name)} cannot be imported: {why}") from None
+    for part in path.split("."):
+        near = closest(part, vars(found)) if hasattr(found, "__dict__") else None
+        found = getattr(found, part, None)
+        if found is None:
+            hint = "" if near is None else f"; did you mean {printable(near)}?"
+            raise LoaderError(f'there is no "{printable(path)}" in {printable(module)}{hint}')
     if not callable(found):
-        raise UntracedError(f"{printable(name)} is no function")
+        raise LoaderError(f"{printable(name)} is no function")
     function: Callable[[nn.Module, dict[str, torch.Tensor]], object] = found
     return function
 

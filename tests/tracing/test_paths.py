@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ pytest.importorskip("transformers")
 from bufaudit.outcomes import KINDS, PathReport  # noqa: E402
 from bufaudit.tracing import checkpoint as checkpoints  # noqa: E402
 from bufaudit.tracing.build import on_meta  # noqa: E402
-from bufaudit.tracing.paths import UnknownPathError  # noqa: E402
+from bufaudit.tracing.paths import LoaderError, UnknownPathError  # noqa: E402
 from bufaudit.tracing.targets import Request, resolve  # noqa: E402
 from bufaudit.tracing.trace import trace_model  # noqa: E402
 
@@ -114,9 +115,21 @@ def test_what_needs_values_is_untraced_with_the_reason() -> None:
     assert not report.lossy
 
 
-@pytest.mark.parametrize("path", ["loaders:nothing", "no_such_module:load", "loaders:Block.missing"])
-def test_a_loader_that_is_not_there_is_untraced(path: str) -> None:
-    assert "cannot be imported" in (traced(path).untraced or "")
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("loaders:parameters_onyl", 'there is no "parameters_onyl" in loaders; did you mean parameters_only?'),
+        ("loaders:Block.missing", 'there is no "Block.missing" in loaders'),
+        ("loaders:__name__", "loaders:__name__ is no function"),
+        ("loaders:", 'there is no "" in loaders'),
+        (":load", "cannot be imported: ValueError"),
+        ("no_such_module:load", "cannot be imported: ModuleNotFoundError: No module named 'no_such_module'"),
+    ],
+)
+def test_a_loader_that_is_not_there_is_a_mistake(path: str, message: str) -> None:
+    """A run that followed nothing must never read as a clean one."""
+    with pytest.raises(LoaderError, match=re.escape(message)):
+        traced(path)
 
 
 def test_a_path_that_nothing_is_called_by_is_an_error() -> None:
