@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from bufaudit.config import load_settings, override, settings_by_path
 from bufaudit.errors import MissingPackageError
-from bufaudit.inventorying import in_order
 from bufaudit.results import InventoryResult, merged
 from bufaudit.session import Request, Session
 
@@ -74,6 +73,8 @@ def inventory(
 
     Parameters and errors are those of `scan`.
     """
+    from bufaudit.inventorying import in_order
+
     results = []
     for chosen, some in _groups(paths, settings, config, isolated).items():
         request = Request(tuple(some), force_exclude=force_exclude)

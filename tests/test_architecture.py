@@ -6,6 +6,7 @@ import ast
 import json
 import subprocess
 import sys
+from dataclasses import fields
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 import bufaudit
+from bufaudit.checks import _FAMILIES
+from bufaudit.source.facts import FileFacts
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -22,7 +25,8 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 #: They know settings and values only.
 SMALL = {
-    *("baseline", "codec", "config", "failures", "grouping", "outcomes", "patterns", "selection", "torch_state"),
+    *("baseline", "codec", "collector", "config", "failures", "grouping", "outcomes", "patterns", "selection"),
+    "torch_state",
     "version",
 }
 #: They build and load models.
@@ -225,15 +229,61 @@ def test_importing_the_package_loads_nothing_heavy(tmp_path: Path) -> None:
 
 def test_a_scan_of_one_file_loads_only_what_it_needs(tmp_path: Path) -> None:
     """A hook pays for every import at each commit."""
-    (tmp_path / "model.py").write_text("def load_checkpoint(model, path):\n    state = torch.load(path)\n"
-                                       "    for n, p in model.named_parameters():\n"
-                                       "        p.data.copy_(state[n])\n")  # fmt: skip
+    (tmp_path / "model.py").write_text("def load_checkpoint(model, path, rank):\n    state = torch.load(path)\n"
+                                       "    if rank == 0:\n        for n, b in model.named_buffers():\n"
+                                       "            b.copy_(state[n])\n")  # fmt: skip
     script = "from bufaudit.cli import run\nassert run(['scan', 'model.py']) == 1"
     loaded = loaded_by(script, tmp_path)
     unwanted = {*HEAVY, "multiprocessing", "concurrent", "asyncio", "subprocess", "ctypes", "difflib", "xml", "email"}
     assert "bufaudit.checks" in loaded
     assert not tops(loaded) & unwanted
     assert not loaded & {"bufaudit.report.sarif", "bufaudit.report.junit", "bufaudit.cli.inventory", "bufaudit.fixes"}
+
+
+def families_in(loaded: set[str]) -> set[str]:
+    """The families of checks among loaded modules."""
+    return {name.rpartition(".")[2] for name in loaded if name.startswith("bufaudit.checks.")} & set(dict(_FAMILIES))
+
+
+def test_a_scan_loads_the_families_that_have_facts_and_no_other(tmp_path: Path) -> None:
+    (tmp_path / "empty.py").write_text("import torch\n\ndef double(x):  # bufaudit: ignore[BUF101]\n    return 2 * x\n")
+    (tmp_path / "drop.py").write_text("def load(model):\n    model.to_empty(device='cuda')\n"
+                                      "    model.load_state_dict(torch.load('x'))\n")  # fmt: skip
+    (tmp_path / "attribute.py").write_text("import torch\nfrom torch import nn\nclass Net(nn.Module):\n"
+                                           "    def __init__(self):\n        super().__init__()\n"
+                                           "        self.scale = torch.ones(3)\n"
+                                           "    def forward(self, x):\n        return x * self.scale\n")  # fmt: skip
+    script = "import bufaudit\nbufaudit.scan([{!r}], cache=False)"
+    loaded = {name: families_in(loaded_by(script.format(f"{name}.py"), tmp_path)) for name in ("empty", "attribute")}
+    assert loaded == {"empty": set(), "attribute": {"attribute"}}
+    of_drop = families_in(loaded_by(script.format("drop.py"), tmp_path))
+    assert of_drop >= {"materialise", "sleep"}
+    assert not of_drop & {"attribute", "registration", "restore"}
+
+
+def test_a_clean_file_loads_nothing_that_tells_of_findings(tmp_path: Path) -> None:
+    """Most files of a commit are clean; a linter that an editor runs gets them from standard input."""
+    (tmp_path / "model.py").write_text("import torch\nx = torch.ones(3)\n")
+    unneeded = {"hashlib", "tomllib", "textwrap", "traceback", "tempfile"}
+    unneeded |= {f"bufaudit.{name}" for name in ("inventorying", "silencing", "restoring", "users", "baseline")}
+    unneeded |= {f"bufaudit.source.{name}" for name in ("mentions", "parts", "git")}
+    from_disk = loaded_by("from bufaudit.cli import run\nassert run(['scan', '--no-cache', 'model.py']) == 0", tmp_path)
+    assert not from_disk & unneeded
+    given = "import io, sys\nsys.stdin = io.TextIOWrapper(io.BytesIO(b'x = 1'))\nfrom bufaudit.cli import run\n"
+    from_input = loaded_by(f"{given}assert run(['scan', '--stdin-filename', 'model.py']) == 0", tmp_path)
+    assert not from_input & (unneeded | {"bufaudit.source.discovery", "bufaudit.source.ignore"})
+
+
+def test_every_family_is_asked_about_facts_that_there_are() -> None:
+    """A family that is not listed, or whose facts are misspelt, would be silent."""
+    modules = {
+        path.stem
+        for path in (PACKAGE / "checks").glob("*.py")
+        if "def check(subject: Subject)" in path.read_text("utf-8")
+    }
+    assert [name for name, _ in _FAMILIES] == list(dict(_FAMILIES))
+    assert set(dict(_FAMILIES)) == modules - {"__init__"}
+    assert {fact for _, facts in _FAMILIES for fact in facts} <= {field.name for field in fields(FileFacts)}
 
 
 @pytest.mark.parametrize("command", ["probe", "verify"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -133,7 +134,7 @@ def _follow(
                 outcomes,
                 partial=any(end is not None and end.partial for end in finals),
                 declared_at=places.get(each),
-                reason=next(filter(None, map(reason_of, outcomes, finals)), None),
+                reason=next(filter(None, map(partial(reason_of, kind), outcomes, finals)), None),
             )
         )
     return PathReport(name, tuple(reports), error=error, loader=found.loader)
