@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from bufaudit.outcomes import ModelReport, PathReport
 
 #: The family of `FIGURES`.
-_FIGURES = "figures of the design"
+_FIGURES = "first figures"
 
 
 def main() -> None:
