@@ -25,7 +25,6 @@ and by `from_pretrained`, and probed with the same config. Every tensor is compa
     python benchmarks/probe_vs_verify.py --output newest.json
     PYTHONPATH=.venv/old/transformers-5.5.3 python benchmarks/probe_vs_verify.py --output 5.5.3.json
     python benchmarks/probe_vs_verify.py --table benchmarks/probe_vs_verify.md newest.json 5.5.3.json
-
 """
 _ABSENT = "ModuleNotFoundError: No module named 'transformers.models."
 
@@ -51,7 +50,7 @@ def _lines(results: Sequence[Result]) -> Iterator[str]:
             for result in results
         ],
     )
-    yield "\n## Persistent buffers under ZeRO-3, first seen on 5.5.3\n"
+    yield "\n## The first figures: persistent buffers under ZeRO-3\n"
     yield from _figures(results)
     for result in results:
         yield f"\n## transformers {result['transformers']}\n"

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from bufaudit.outcomes import ModelReport, PathReport
 
 #: The family of `FIGURES`.
-_FIGURES = "figures of the design"
+_FIGURES = "first figures"
 
 
 def main() -> None:
@@ -165,7 +165,8 @@ def stored_loads(file: Path, chosen: Sequence[tuple[str, str]], paths: Sequence[
 
     result: dict[str, Any] = json.loads(file.read_text())
     if result["transformers"] != transformers.__version__:
-        sys.exit(f"{file} is of transformers {result['transformers']}, installed is {transformers.__version__}")
+        log(f"{file} is of transformers {result['transformers']}, installed is {transformers.__version__}")
+        sys.exit(2)
     wanted = {(family, class_path(name)) for family, name in chosen}
     result["models"] = [model for model in result["models"] if (model["family"], model["class"]) in wanted]
     for model in result["models"]:
@@ -182,6 +183,7 @@ def probe_models(result: dict[str, Any]) -> None:
         paths = model["paths"]
         if not paths:
             continue
+        log(f"probing {model['class']}")
         recipe = ConfigRecipe(model["config_class"], model["config"])
         probed = trace_model(Target(model["class"], model["class"], recipe), list(paths), result["world_size"])
         for name in paths:

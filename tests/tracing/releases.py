@@ -22,7 +22,7 @@ def run(
     Everything else is what this process imports, but for what the release needs in older versions. Skips the test where
     the release is not installed.
     """
-    before = [] if release is None else [str(_folder(release))]
+    before = [] if release is None else [str(folder_of(release))]
     path = [*before, *(os.path.abspath(entry) for entry in sys.path if entry)]
     return subprocess.run(
         [sys.executable, script, *map(str, arguments)],
@@ -34,7 +34,8 @@ def run(
     )
 
 
-def _folder(release: str) -> Path:
+def folder_of(release: str) -> Path:
+    """Where a release is installed; skips the test where it is not."""
     folder = ROOT / ".venv" / "old" / f"transformers-{release}"
     if not (folder / "transformers").is_dir():
         pytest.skip(f"transformers {release} is not in {folder.relative_to(ROOT)}; make test installs it")

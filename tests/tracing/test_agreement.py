@@ -54,7 +54,7 @@ def of_buffers(model: dict[str, Any]) -> set[str]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("release", RELEASES, ids=lambda release: release or "newest")
-def test_the_figures_of_the_design(release: str | None, tmp_path: Path) -> None:
+def test_the_first_figures(release: str | None, tmp_path: Path) -> None:
     result = compared(release, tmp_path, "--family", "figures", timeout=400)
     models = {model["class"].partition(":")[2]: model for model in result["models"]}
     assert len(models) == len(FIGURES)

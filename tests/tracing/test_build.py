@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import sys
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -11,6 +12,9 @@ from torch import nn  # noqa: E402
 
 from bufaudit.tracing.build import BuildError, construct, on_meta, without_initialisation  # noqa: E402
 from bufaudit.tracing.targets import Request, Target, resolve  # noqa: E402
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def target(text: str, **options: Any) -> Target:
@@ -156,3 +160,32 @@ def test_what_an_error_asks_for_can_be_set() -> None:
     pytest.importorskip("transformers")
     settings = {"vocab_size": 33, "num_hidden_layers": 1, "pad_token_id": 1}
     assert on_meta(target("EsmModel", settings=settings)).model
+
+
+def test_what_is_imported_while_building_initialises_afterwards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A backbone's module, say, that only the constructor imports, and that names the initialisers it uses."""
+    (tmp_path / "lazily_imported.py").write_text("from torch.nn.init import zeros_\n")
+    (tmp_path / "imports_lazily.py").write_text(IMPORTS_LAZILY)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert on_meta(Target("it", "imports_lazily:Lazy")).model.weight.is_meta
+    import lazily_imported
+
+    assert lazily_imported.zeros_(torch.ones(2)).tolist() == [0, 0]
+    del sys.modules["lazily_imported"], sys.modules["imports_lazily"]
+
+
+IMPORTS_LAZILY = """\
+import torch
+from torch import nn
+
+
+class Lazy(nn.Module):
+    def __init__(self):
+        super().__init__()
+        from lazily_imported import zeros_
+
+        self.weight = nn.Parameter(torch.empty(2))
+        zeros_(self.weight)
+"""

@@ -18,9 +18,10 @@ from bufaudit.tracing.targets import Target  # noqa: E402
 from bufaudit.tracing.trace import trace_model  # noqa: E402
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from bufaudit.outcomes import PathReport
+    from bufaudit.tracing.paths import LoadPath
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "leaky_model"
 #: Of the model's persistent buffers; its parameters are always kept.
@@ -63,21 +64,21 @@ def loading() -> Iterator[Any]:
         del sys.modules[name]
 
 
-def as_loader(loading: Any, name: str) -> Callable[[Any, Any], object]:
-    """A function of the example as a loader `(model, state_dict)`."""
+def as_path(loading: Any, name: str) -> str | LoadPath:
+    """A function of the example by its name, or what makes a loader `(model, state_dict)` of it."""
     function = getattr(loading, name)
     if name.startswith("load_weights"):
-        return lambda model, state_dict: function(model, state_dict.items())
+        return of_function(lambda model, state_dict: function(model, state_dict.items()))
     if name.startswith(("from_pretrained", "materialise")):
-        return lambda model, state_dict: function(model.config, state_dict)
-    return function  # type: ignore[no-any-return]
+        return of_function(lambda model, state_dict: function(model.config, state_dict))
+    return f"leaky_model.loading:{name}"
 
 
 def traced(loading: Any, name: str) -> PathReport:
     from leaky_model import ModelConfig
 
     target = Target("it", "leaky_model:VisionLanguageModel", arguments={"config": ModelConfig()})
-    report = trace_model(target, [of_function(as_loader(loading, name))])
+    report = trace_model(target, [as_path(loading, name)])
     assert report.error is None
     (path,) = report.paths
     assert (path.error, path.untraced) == (None, None)
