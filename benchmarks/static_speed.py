@@ -49,10 +49,11 @@ sys.path.insert(0, str(ROOT))
 
 from bufaudit.checks import check  # noqa: E402
 from bufaudit.checks.context import Subject  # noqa: E402
+from bufaudit.collector import collector_paused  # noqa: E402
 from bufaudit.project import Project  # noqa: E402
 from bufaudit.source.discovery import discover  # noqa: E402
 from bufaudit.source.extract import extract, gated_source  # noqa: E402
-from bufaudit.source.reading import FactsStore, collector_paused, read_file  # noqa: E402
+from bufaudit.source.reading import FactsStore, read_file  # noqa: E402
 from bufaudit.source.text import decode, parse, read_source  # noqa: E402
 
 if TYPE_CHECKING:

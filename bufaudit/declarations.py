@@ -7,9 +7,10 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from bufaudit.collector import collector_paused
 from bufaudit.project import same_name
 from bufaudit.source.cache import FactsCache
-from bufaudit.source.reading import FactsStore, collector_paused
+from bufaudit.source.reading import FactsStore
 from bufaudit.source.syntax import last_name
 from bufaudit.version import build_id
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import gc
 import os
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from bufaudit.codec import from_json, to_json
+from bufaudit.collector import collector_paused
 from bufaudit.source.cache import Entry, content_key, settled, stamp_of
 from bufaudit.source.facts import FileFacts
 from bufaudit.source.mentions import Mentions, mentions_of
@@ -164,18 +164,6 @@ class FactsStore:
         if self._cache is not None and reading.entry.content:
             self._cache.add(reading.path, reading.entry)
         return reading.entry
-
-
-@contextmanager
-def collector_paused() -> Iterator[None]:
-    """Syntax trees hold no cycles: looking for some among their many nodes takes time, and finds nothing."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 def _read(errand: _Errand) -> _Reading:
