@@ -51,13 +51,20 @@ class _Waiting:
     brought: dict[int, Any]
 
 
+def _held_lock() -> threading.Lock:
+    lock = threading.Lock()
+    lock.acquire()
+    return lock
+
+
 class Ranks:
     """A number of ranks, each a thread of its own while `run` runs."""
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self._turns = [threading.Semaphore(0) for _ in range(size)]
-        self._over = threading.Semaphore(0)
+        # Plain locks, held until a turn comes: a semaphore takes several steps of both threads to hand over.
+        self._turns = [_held_lock() for _ in range(size)]
+        self._over = _held_lock()
         self._current = threading.local()
         self._waiting: dict[object, _Waiting] = {}
         self._failed: dict[int, BaseException] = {}

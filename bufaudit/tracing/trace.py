@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from bufaudit.collector import collector_paused
 from bufaudit.declarations import declared_at
 from bufaudit.failures import first_line, path_error
 from bufaudit.grouping import folded
@@ -56,7 +57,8 @@ def trace_model(
     }
     with quiet():
         try:
-            built = on_meta(target)
+            with collector_paused():
+                built = on_meta(target)
         except BuildError as error:
             return ModelReport(error=str(error), **versions)
         tensors = describe(built.model)
@@ -173,7 +175,8 @@ def _run(
                 model = load(rank)
             seen[rank].final = final(model, ledger)
 
-        ends = ranks.run(work)
+        with collector_paused():
+            ends = ranks.run(work)
     raised = {rank: end.raised for rank, end in enumerate(ends) if end.raised is not None}
     error = _error(raised, target.model_class, path.name)
     if path.alike:

@@ -30,6 +30,7 @@ class ProcessState:
         self._dtypes: list[torch.dtype] = []
         self._owners: list[Any] = []
         self._before: list[dict[str, Any]] = []
+        self._values_before: list[list[Any]] = []
         self._environment: dict[str, str | None] = {}
 
     def __enter__(self) -> ProcessState:
@@ -40,6 +41,7 @@ class ProcessState:
             if hasattr(sys.modules.get(module), name)
         ]
         self._before = [dict(vars(owner)) for owner in self._owners]
+        self._values_before = [list(before.values()) for before in self._before]
         self._dtypes = [torch.get_default_dtype()] * self._size
         self._default = torch.get_default_dtype()
         self._environment = {name: os.environ.get(name) for name in _ENVIRONMENT}
@@ -75,7 +77,8 @@ class ProcessState:
         changes: dict[tuple[int, str], Any] = {}
         for index, (owner, before) in enumerate(zip(self._owners, self._before, strict=True)):
             now = vars(owner)
-            if len(now) == len(before) and all(before.get(name, _MISSING) is value for name, value in now.items()):
+            # Lists of the same objects are compared at once, and this happens at every turn.
+            if list(now.values()) == self._values_before[index]:
                 continue
             for name, value in list(now.items()):
                 if before.get(name, _MISSING) is not value:
