@@ -21,7 +21,10 @@ PACKAGE = Path(bufaudit.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 #: They know settings and values only.
-SMALL = {"baseline", "codec", "config", "grouping", "outcomes", "patterns", "selection", "torch_state", "version"}
+SMALL = {
+    *("baseline", "codec", "collector", "config", "grouping", "outcomes", "patterns", "selection", "torch_state"),
+    "version",
+}
 #: They build and load models.
 RUN_TIME = {"headers", "survey", "testing", "tracing", "trial"}
 
