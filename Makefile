@@ -1,10 +1,14 @@
 # make demo   scan the example repository, needs no torch
-# make test   run the whole suite, needs torch, transformers and diffusers
+# make test   run the whole suite, with torch, DeepSpeed and several releases of transformers
 # make check  what CI checks before it runs the suite
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 # Twice quiet: errors only.
-PIP := .venv/bin/python -m pip install --quiet --quiet --disable-pip-version-check --constraint constraints.txt
+UNPINNED := .venv/bin/python -m pip install --quiet --quiet --disable-pip-version-check
+PIP := $(UNPINNED) --constraint constraints.txt
+
+# Older releases of transformers, each in a folder of its own.
+RELEASES := $(patsubst tests/releases/%.txt,.venv/old/%/.made,$(wildcard tests/releases/*.txt))
 
 .PHONY: demo test check clean
 
@@ -21,10 +25,11 @@ demo: .venv/.base
 	@echo '  - examples/leaky_model/README.md: what each place loses; show_losses.py there proves it, with torch;'
 	@echo '  - .venv/bin/bufaudit rule BUF101: a rule in full. Then try .venv/bin/bufaudit scan on code of your own.'
 
-test: .venv/.test
+test: .venv/.test $(RELEASES)
 	.venv/bin/python -m pytest -n auto
 
-check: .venv/.dev
+# mypy reads the types of torch too.
+check: .venv/.test
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
 	.venv/bin/mypy --strict
@@ -50,7 +55,17 @@ clean:
 	@$(PIP) --editable '.[dev]'
 	@touch $@
 
+# torch first: no later requirement may choose another build of it. DeepSpeed compiles nothing before it is used.
 .venv/.test: .venv/.dev
-	@echo 'Installing torch, transformers and diffusers'
-	@$(PIP) torch transformers diffusers
+	@echo 'Installing torch'
+	@$(PIP) torch
+	@echo 'Installing transformers, diffusers and DeepSpeed'
+	@DS_BUILD_OPS=0 $(PIP) --editable '.[verify]' diffusers
+	@touch $@
+
+# Their versions contradict the constraints on purpose.
+.venv/old/%/.made: tests/releases/%.txt .venv/.made
+	@echo 'Installing $*'
+	@rm -rf $(@D)
+	@$(UNPINNED) --no-deps --target $(@D) --requirement $<
 	@touch $@

@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING
 from bufaudit.version import __version__
 
 if TYPE_CHECKING:
-    from bufaudit.api import inventory, probe, scan
+    from bufaudit.api import inventory, probe, scan, verify
     from bufaudit.config import Settings, load_settings
     from bufaudit.errors import BufauditError
-    from bufaudit.outcomes import ModelReport, PathError, PathReport, ProbeResult, TensorReport
+    from bufaudit.outcomes import ModelReport, PathError, PathReport, ProbeResult, TensorReport, VerifyResult
     from bufaudit.results import Finding, InventoryResult, Registration, Related, ScanResult
 
 _HOMES = {
     "inventory": "api",
     "probe": "api",
     "scan": "api",
+    "verify": "api",
     "Settings": "config",
     "load_settings": "config",
     "BufauditError": "errors",
@@ -26,6 +27,7 @@ _HOMES = {
     "PathReport": "outcomes",
     "ProbeResult": "outcomes",
     "TensorReport": "outcomes",
+    "VerifyResult": "outcomes",
     "Finding": "results",
     "InventoryResult": "results",
     "Registration": "results",
@@ -46,11 +48,13 @@ __all__ = [
     "ScanResult",
     "Settings",
     "TensorReport",
+    "VerifyResult",
     "__version__",
     "inventory",
     "load_settings",
     "probe",
     "scan",
+    "verify",
 ]
 
 

@@ -7,17 +7,16 @@ from typing import TYPE_CHECKING
 
 from bufaudit.config import load_settings, override, settings_by_path
 from bufaudit.errors import MissingPackageError
-from bufaudit.inventorying import in_order
 from bufaudit.results import InventoryResult, merged
 from bufaudit.session import Request, Session
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any, Unpack
 
     from bufaudit.config import Overrides, Settings
-    from bufaudit.outcomes import ProbeResult
+    from bufaudit.outcomes import ProbeResult, VerifyResult
     from bufaudit.results import ScanResult
     from bufaudit.session import Progress
 
@@ -74,6 +73,8 @@ def inventory(
 
     Parameters and errors are those of `scan`.
     """
+    from bufaudit.inventorying import in_order
+
     results = []
     for chosen, some in _groups(paths, settings, config, isolated).items():
         request = Request(tuple(some), force_exclude=force_exclude)
@@ -125,6 +126,40 @@ def probe(
     if trust_remote_code and has_own_code(request):
         return run_apart(request, paths, world_size, Limits(timeout, int(memory_limit * 2**30)))
     return run(request, paths, world_size, progress)
+
+
+def verify(
+    target: str | os.PathLike[str],
+    *,
+    class_name: str | None = None,
+    config: Path | None = None,
+    settings: Mapping[str, Any] | None = None,
+    paths: Sequence[str] = ("zero3", "from_pretrained"),
+    world_size: int = 2,
+    shrink: bool = True,
+    checkpoint: Path | None = None,
+    trust_remote_code: bool = False,
+    timeout: float = 300.0,
+    progress: Callable[[str], None] | None = None,
+) -> VerifyResult:
+    """Load small real models for real and compare every tensor on every rank; needs DeepSpeed for the path `zero3`.
+
+    `target`, `class_name`, `config`, `settings` and `trust_remote_code` are those of `probe`; plain modules have no
+    load to try. `paths` are `zero3` and `from_pretrained`, `world_size` is the number of processes that load. `shrink`
+    makes configs as small as stays valid, but for `settings`. `checkpoint` is a folder with a `config.json` and
+    safetensors files to load in place of a checkpoint of the model's own. Building a model may take `timeout` seconds,
+    and so may each load. `progress` is called with what is done next.
+
+    Models live in child processes only; nothing is left of these, or of their files. Raises `BufauditError` for names
+    that stand for nothing, options that do not exist, a package that is not installed, and where processes do not
+    start. A model that cannot be built is a report with an error, a load that raises, hangs or dies one on its path.
+    """
+    from bufaudit import trial
+    from bufaudit.tracing.targets import Request
+
+    request = Request(str(target), class_name, config, settings or {}, trust_remote_code)
+    how = trial.Trial(tuple(paths), world_size, shrink, checkpoint, timeout, progress or (lambda _: None))
+    return trial.verify(request, how)
 
 
 def _groups(

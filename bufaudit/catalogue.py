@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import re
-import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
+from bufaudit.patterns import lazy_pattern
 from bufaudit.results import Confidence, Severity
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator
 
 HEADINGS = (
     "What it finds",
@@ -23,9 +25,9 @@ HEADINGS = (
     "When it is fine",
     "References",
 )
-_FRONT_MATTER = re.compile(r"\A\+\+\+\n(?P<toml>.*?)\n\+\+\+\n(?P<body>.*)\Z", re.DOTALL)
-_HEADING = re.compile(r"^## (?P<title>.+)$", re.MULTILINE)
-_CODE_BLOCK = re.compile(r"^```python\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
+_FRONT_MATTER = lazy_pattern(r"\A\+\+\+\n(?P<toml>.*?)\n\+\+\+\n(?P<body>.*)\Z", re.DOTALL)
+_HEADING = lazy_pattern(r"^## (?P<title>.+)$", re.MULTILINE)
+_CODE_BLOCK = lazy_pattern(r"^```python\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
 
 FixKind = Literal["none", "safe", "unsafe"]
 
@@ -75,6 +77,8 @@ def parse_page(text: str, origin: str) -> Rule:
 
     Raises `PageError` where front matter or a heading is missing, unknown or out of order.
     """
+    import tomllib
+
     match = _FRONT_MATTER.match(text)
     if match is None:
         raise PageError(f"{origin}: no TOML front matter between two lines of +++")
@@ -96,11 +100,35 @@ def parse_page(text: str, origin: str) -> Rule:
     return Rule(**{"retired": False, **meta}, sections=sections)
 
 
+class _Pages(Mapping[str, Rule]):
+    """The rules of a folder of pages by their codes, each page read when somebody asks for its rule."""
+
+    def __init__(self, folder: Path) -> None:
+        self._paths = {
+            name.removesuffix(".md"): folder / name for name in sorted(os.listdir(folder)) if name.endswith(".md")
+        }
+        self._read: dict[str, Rule] = {}
+
+    def __getitem__(self, code: str) -> Rule:
+        if code not in self._read:
+            path = self._paths[code]
+            self._read[code] = parse_page(path.read_text("utf-8"), path.name)
+        return self._read[code]
+
+    def __contains__(self, code: object) -> bool:
+        return code in self._paths
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._paths)
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+
 @cache
 def rules() -> Mapping[str, Rule]:
     """Every rule by its code, in the order of codes."""
-    pages = sorted(_folder().glob("*.md"))
-    return {page.stem: parse_page(page.read_text("utf-8"), page.name) for page in pages}
+    return _Pages(_folder())
 
 
 def _folder() -> Path:

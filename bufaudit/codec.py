@@ -6,20 +6,20 @@ Unlike a pickle, what comes back can only be values of the declared types, whoev
 from __future__ import annotations
 
 import dataclasses
-import json
 import types
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from json import JSONEncoder
 
 T = TypeVar("T")
 
 
 def to_json(value: Any) -> bytes:
     """A value made of dataclasses, tuples, frozensets and scalars as JSON on one line of ASCII."""
-    return _ENCODER.encode(value).encode()
+    return _encoder().encode(value).encode()
 
 
 def from_json(kind: type[T], data: bytes) -> T:
@@ -27,6 +27,8 @@ def from_json(kind: type[T], data: bytes) -> T:
 
     Raises `ValueError` where `data` is anything else.
     """
+    import json
+
     decoder: Any = _decoder
     value: T = decoder(kind)(json.loads(data))
     return value
@@ -39,7 +41,11 @@ def _one_level(value: Any) -> list[Any]:
     return [getattr(value, name) for name in _field_names(kind)]
 
 
-_ENCODER = json.JSONEncoder(default=_one_level, separators=(",", ":"))
+@cache
+def _encoder() -> JSONEncoder:
+    from json import JSONEncoder
+
+    return JSONEncoder(default=_one_level, separators=(",", ":"))
 
 
 @cache

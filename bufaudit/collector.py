@@ -1,4 +1,4 @@
-"""The garbage collector of cycles, kept out of work that makes very many objects and few cycles."""
+"""Python's collector of cycles, which has next to nothing to do here."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def collector_paused() -> Iterator[None]:
-    """Nothing looks for cycles meanwhile: syntax trees have none, and those of a traced model are one model large."""
+    """Neither modules nor syntax trees nor facts hold cycles that matter: looking for some takes time."""
     enabled = gc.isenabled()
     gc.disable()
     try:

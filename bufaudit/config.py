@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, TypedDict, get_args
+from typing import Any, Literal, NamedTuple, TypedDict, get_args
 
 from bufaudit.errors import BufauditError, printable
 from bufaudit.report import SCAN_FORMATS
@@ -244,8 +244,7 @@ class _MismatchError(ValueError):
     """A value that a setting cannot have, in words."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Key:
+class _Key(NamedTuple):
     """How one setting is read: from a value and the folder that paths in it are relative to."""
 
     expected: str

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from bufaudit import catalogue
@@ -79,5 +78,8 @@ def _below(path: str, folder: str) -> str | None:
 
 
 def _fingerprint(code: str, path: str, symbol: str, line: str) -> str:
+    # Nobody else needs it: most runs find nothing, and it takes longer to load than a file to check.
+    from hashlib import blake2b
+
     text = "\0".join((code, path, symbol, "".join(line[:_LONGEST_LINE].split())))
     return blake2b(text.encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()

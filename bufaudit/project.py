@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 from bufaudit import torch_state
 from bufaudit.patterns import lazy_pattern
 from bufaudit.source.package import PackageText, top_folder
-from bufaudit.source.parts import Parts
 from bufaudit.source.syntax import last_name
 
 if TYPE_CHECKING:
@@ -23,6 +22,8 @@ if TYPE_CHECKING:
 
     from bufaudit.source.facts import ClassFact, FileFacts, MethodFact, RegistrationFact
     from bufaudit.source.mentions import Mentions
+    from bufaudit.source.parts import Parts
+    from bufaudit.source.requirements import Asked
 
 #: Expressions whose value is the same each time: tables, masks, literals.
 _CONSTANT = lazy_pattern(
@@ -35,7 +36,9 @@ _EMPTY = lazy_pattern(r"(torch\.)?(empty\(|(tensor|zeros|Tensor)\((0\b|\[\]|\(0,
 _DEEPEST_RESOLUTION = 12
 _LARGEST_TREE = 400
 #: A package with layers in so many files has models of its own.
-_MODEL_FILES = 20
+_MODEL_FILES = 5
+#: What a package says of models of its users, where its own have no such layer.
+_STATISTICS = ("batch norm", "batch normalization", "batch normalisation")
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +110,7 @@ class Project:
         self._parts: dict[str, Mapping[str, Parts]] = {}
         self._mentions: dict[str, Mentions] = {}
         self._packages: dict[str, PackageText] = {}
+        self._asked: dict[str, Asked] = {}
         self._modules: dict[tuple[str, str], str | None] = {}
         self._names: dict[tuple[str, str, bool], FoundClass | str | None] = {}
         self._reaches: dict[tuple[str, str], Reach] = {}
@@ -208,17 +212,31 @@ class Project:
             self._packages[folder] = PackageText(folder)
         return self._packages[folder].files_with(word)
 
+    def transformers_asked_for(self, near: str) -> Asked:
+        """Which releases of transformers the project around a file is installed with."""
+        folder = top_folder(near)
+        if folder not in self._asked:
+            from bufaudit.source.requirements import transformers_asked_for
+
+            self._asked[folder] = transformers_asked_for(folder)
+        return self._asked[folder]
+
     def models_hold_no_state(self, near: str) -> bool:
-        """Whether the package around a file builds many models, and none of them holds more than parameters.
+        """Whether the package around a file builds models of its own, and none of them holds more than parameters.
 
         One that builds few is for the models of others.
         """
-        if len(self.files_with("Linear", near)) < _MODEL_FILES:
+        if len(self.files_with("Linear", near)) < _MODEL_FILES or self.models_may_hold_state(near):
             return False
-        if any(self.files_with(layer, near) for layer in sorted(torch_state.STATEFUL)):
+        if any(self.files_with(words, near) for words in _STATISTICS):
             return False
         found = (self.facts(path) for path in self.files_with("register_buffer", near))
         return not any(_holds_state(fact) for facts in found if facts for fact in facts.registrations)
+
+    def models_may_hold_state(self, near: str) -> bool:
+        """Whether the package around a file has layers with statistics, or loads whichever model of transformers."""
+        kinds = (*sorted(torch_state.STATEFUL), *torch_state.ANY_PRETRAINED)
+        return any(self.files_with(name, near) for name in kinds)
 
     def source_of(self, path: str, name: str) -> tuple[str, str] | None:
         """The file that defines what `name` stands for in a file, class or not, and its name there."""
@@ -321,6 +339,8 @@ class Project:
         return [self._resolved(found.path, name) for name in named]
 
     def _parts_of(self, found: FoundClass) -> Parts:
+        from bufaudit.source.parts import Parts
+
         if found.path not in self._parts:
             self._parts[found.path] = self._load_parts(found.path)
         return self._parts[found.path].get(found.fact.name, Parts())
@@ -468,6 +488,11 @@ def _is_unsaved(fact: RegistrationFact) -> bool:
 def same_name(one: str, other: str) -> bool:
     """Whether two buffer names, either of which may be a pattern with `{}`, can be the same."""
     return one == other or _matches(one, other) or _matches(other, one)
+
+
+def is_source_of_generated(path: str) -> bool:
+    """Whether a file is what transformers' converter makes a model of: nothing imports it."""
+    return os.path.basename(path).startswith("modular_")
 
 
 def _matches(pattern: str, name: str) -> bool:

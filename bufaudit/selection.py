@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from itertools import chain
@@ -11,6 +10,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from bufaudit.errors import BufauditError, printable
+from bufaudit.patterns import lazy_pattern
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 ALL = "ALL"
 
 _DIGITS = "0123456789"
-_BRACES = re.compile(r"\{([^{}]*)\}")
-_ANY_FOLDERS = re.compile(r"(?:(?<=/)|^)(?:\*\*/)+")
+_BRACES = lazy_pattern(r"\{([^{}]*)\}")
+_ANY_FOLDERS = lazy_pattern(r"(?:(?<=/)|^)(?:\*\*/)+")
 # Nobody writes a pattern with more by hand, and each costs time at each file.
 _MOST_ALTERNATIVES = 256
 

@@ -6,20 +6,17 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from bufaudit import catalogue, inventorying
+from bufaudit import catalogue
 from bufaudit.checks import check
 from bufaudit.checks.context import Note, Problem, Subject
 from bufaudit.errors import BufauditError
 from bufaudit.findings import UNREADABLE, Presenter, source_lines
 from bufaudit.project import Project
-from bufaudit.restoring import restores_by_class
 from bufaudit.results import CONFIDENCES, InventoryResult, ScanResult
 from bufaudit.selection import ignored_for, selected_codes
-from bufaudit.silencing import silence
 from bufaudit.source.cache import FactsCache
-from bufaudit.source.discovery import Discovery, SourceFile, discover, is_excluded
 from bufaudit.source.facts import Place
 from bufaudit.source.reading import FactsStore
 from bufaudit.version import build_id
@@ -57,8 +54,7 @@ class Request:
     force_exclude: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class _FileOutcome:
+class _FileOutcome(NamedTuple):
     """The problems of one file that are shown, those that settings hide, and how many comments silence.
 
     `skipped` says why there are none, where the file was left out.
@@ -86,23 +82,20 @@ class Session:
 
     def scan(self, request: Request, progress: Progress | None) -> ScanResult:
         """Look for dropped state; see `api.scan`."""
-        known = {code: rule.name for code, rule in catalogue.rules().items()}
-        selected = selected_codes(frozenset(known), self._settings.select, self._settings.ignore)
+        selected = selected_codes(catalogue.rules(), self._settings.select, self._settings.ignore)
         if not selected:
             raise NoRuleError
-        discovery, contents = self._requested(request)
-        files = {os.path.abspath(file.path): file.named for file in discovery.files}
+        files, contents, warnings = self._requested(request)
         if request.changed_only:
             files = self._changed(files, request.changed_since)
         self._store.read_all(files, self._jobs(), progress)
         shown: list[Finding] = []
         hidden: list[Finding] = []
         suppressed = 0
-        warnings = list(discovery.warnings)
         for path, named in files.items():
             if self._store.is_plain(path):
                 continue
-            outcome = self._outcome(path, named=named, known=known, selected=selected)
+            outcome = self._outcome(path, named=named, selected=selected)
             suppressed += outcome.silenced
             warnings += [outcome.skipped] if outcome.skipped else []
             shown += self._presenter.findings(path, outcome.shown, contents.get(path))
@@ -113,11 +106,12 @@ class Session:
 
     def inventory(self, request: Request, progress: Progress | None) -> InventoryResult:
         """List registrations; see `api.inventory`."""
-        discovery, _ = self._requested(request)
-        files = [os.path.abspath(file.path) for file in discovery.files]
+        from bufaudit import inventorying
+        from bufaudit.restoring import restores_by_class
+
+        files, _, warnings = self._requested(request)
         self._store.read_all(dict.fromkeys(files, False), self._jobs(), progress)
         found: list[Registration] = []
-        warnings = list(discovery.warnings)
         askers = restores_by_class(files, self._project)
         for path in files:
             facts = self._store.load(path)
@@ -130,15 +124,17 @@ class Session:
         relative = (replace(each, path=self._presenter.shown(each.path)) for each in found)
         return InventoryResult(inventorying.in_order(relative), len(files), tuple(warnings))
 
-    def _requested(self, request: Request) -> tuple[Discovery, dict[str, bytes]]:
-        """The files of a request, and the bytes of those that are not taken from disk."""
+    def _requested(self, request: Request) -> tuple[dict[str, bool], dict[str, bytes], list[str]]:
+        """The files of a request, each with whether it was named, the bytes of those that are not taken from disk, and
+        warnings."""
         if request.stdin is not None:
             name, content = os.path.abspath(request.stdin[0]), request.stdin[1]
-            excluded = is_excluded(Path(name), root=self._settings.root, exclude=self._settings.exclude)
-            if request.force_exclude and excluded:
-                return Discovery(()), {}
+            if request.force_exclude and self._excludes(name):
+                return {}, {}, []
             self._store.provide(name, content)
-            return Discovery((SourceFile(Path(name), named=True),)), {name: content}
+            return {name: True}, {name: content}, []
+        from bufaudit.source.discovery import discover
+
         discovery = discover(
             [Path(path) for path in request.paths],
             root=self._settings.root,
@@ -146,7 +142,12 @@ class Session:
             respect_gitignore=self._settings.respect_gitignore,
             force_exclude=request.force_exclude,
         )
-        return discovery, {}
+        return {os.path.abspath(file.path): file.named for file in discovery.files}, {}, list(discovery.warnings)
+
+    def _excludes(self, name: str) -> bool:
+        from bufaudit.source.discovery import is_excluded
+
+        return is_excluded(Path(name), root=self._settings.root, exclude=self._settings.exclude)
 
     def _changed(self, files: dict[str, bool], since: str | None) -> dict[str, bool]:
         from bufaudit.source.git import changed_files, repository_root
@@ -159,7 +160,7 @@ class Session:
             return self._settings.jobs
         return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
-    def _outcome(self, path: str, *, named: bool, known: dict[str, str], selected: frozenset[str]) -> _FileOutcome:
+    def _outcome(self, path: str, *, named: bool, selected: frozenset[str]) -> _FileOutcome:
         facts = self._store.load(path)
         if facts is None:
             return _FileOutcome()
@@ -172,7 +173,7 @@ class Session:
         noted = [replace(each, notes=(*each.notes, *self._source_of_generated(path, facts, each))) for each in problems]
         if _is_test(self._presenter.relative(path)):
             noted = [replace(each, confidence="low") if each.code != UNREADABLE else each for each in noted]
-        kept, silenced = silence(noted, facts, known, selected)
+        kept, silenced = _silenced(noted, facts, selected)
         ignored = ignored_for(self._presenter.relative(path), self._settings.root, self._settings.per_file_ignores)
         least = CONFIDENCES.index(self._settings.min_confidence)
         shown: list[Problem] = []
@@ -217,6 +218,15 @@ class Session:
             baselined=applied.baselined,
             warnings=(*result.warnings, *applied.ambiguous, *everything.stale),
         )
+
+
+def _silenced(problems: list[Problem], facts: FileFacts, selected: frozenset[str]) -> tuple[list[Problem], int]:
+    if not facts.suppressions:
+        return problems, 0
+    from bufaudit.silencing import silence
+
+    names = {code: rule.name for code, rule in catalogue.rules().items()}
+    return silence(problems, facts, names, selected)
 
 
 def _matching_line(path: str, source: str, modular: FileFacts, problem: Problem) -> int:

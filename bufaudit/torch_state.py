@@ -38,6 +38,7 @@ _LOSSES = (
     "BCELoss",
     "MultiLabelSoftMarginLoss",
     "MultiMarginLoss",
+    "_WeightedLoss",
 )
 
 #: The buffers of each torch.nn class that registers any, its base classes' included.
@@ -62,6 +63,8 @@ LAYERS = frozenset(
 )  # fmt: skip
 #: Classes whose name says nothing of what a module holds: any model is one.
 ANY_MODEL = frozenset({"Module", "LightningModule", "PreTrainedModel", "ModelMixin"})
+#: Classes of transformers that stand for any of its models, of which 213 architectures have a persistent buffer.
+ANY_PRETRAINED = ("AutoModel", "AutoModelForCausalLM", "AutoModelForImageTextToText")
 #: Base classes that register nothing of their own.
 PLAIN_BASES = LAYERS | {
     "list", "dict", "tuple", "set", "str", "int", "float", "Enum", "IntEnum", "StrEnum", "Exception", "NamedTuple",
@@ -109,6 +112,13 @@ GONE_IN_TRANSFORMERS_5 = frozenset(
         "is_fa_with_position_ids", "BeamSearchDecoderOnlyOutput", "GreedySearchDecoderOnlyOutput", "BeamScorer",
         "SampleDecoderOnlyOutput", "GreedySearchOutput", "SampleOutput", "is_tf_available", "is_flax_available",
         "SequenceSummary",
+    }
+)  # fmt: skip
+#: Names that its release 5 has brought; code that imports one of them runs with no earlier release.
+NEW_IN_TRANSFORMERS_5 = frozenset(
+    {
+        "RopeParameters", "RotaryEmbeddingConfigMixin", "maybe_autocast", "merge_with_config_defaults",
+        "capture_outputs", "use_experts_implementation", "PreTrainedConfig", "TokenizersBackend", "initialization",
     }
 )  # fmt: skip
 #: Attributes of rotary embeddings of that time, with which code outside transformers computed their frequencies again.

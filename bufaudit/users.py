@@ -10,12 +10,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bufaudit import torch_state
+from bufaudit.project import is_source_of_generated
+from bufaudit.source.package import top_folder
 from bufaudit.source.syntax import last_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from bufaudit.project import FoundClass, Project
+    from bufaudit.source.requirements import Asked
 
 #: A class that is used more widely than this is told by the first users, in the order of their paths.
 _MOST_SYMBOLS = 60
@@ -133,19 +136,65 @@ def users_of(project: Project, found: FoundClass, *, abroad: bool = True) -> Use
     return Users(tuple(models.values())[:_MOST_MODELS], loads_itself, makes)
 
 
-def needs_old_transformers(project: Project, path: str, model: FoundClass) -> bool:
-    """Whether a file or a model's needs what transformers lost before its loads went through the meta device."""
-    for each in dict.fromkeys((path, model.path)):
-        if project.mentions(each).needs_old_transformers:
-            return True
-        facts = project.facts(each)
-        for binding in facts.imports if facts else ():
-            if binding.target.startswith("transformers.") and (
-                last_name(binding.target) in torch_state.GONE_IN_TRANSFORMERS_5
-                or binding.target.startswith(torch_state.MODULES_GONE_IN_TRANSFORMERS_5)
-            ):
-                return True
-    return False
+def release_needed(project: Project, path: str, model: FoundClass) -> Asked:
+    """Whether a file, and a model's, run with transformers since release 5, whose loads go through the meta device.
+
+    "new" where they must, or may by what the project asks for; "unknown" where neither that nor the code tells.
+    """
+    if project.module_name(model.path).startswith("transformers."):
+        return "new"
+    if not _is_finished(project, model):
+        return "old"
+    needed = [_release_needed(project, each) for each in dict.fromkeys((path, model.path))]
+    if "old" in needed or "new" in needed:
+        return "old" if "old" in needed else "new"
+    asked = project.transformers_asked_for(path)
+    if asked != "unknown":
+        return asked
+    others = {_release_needed(project, each) for each in project.files_with("PreTrainedModel", path)[:_MOST_FILES]}
+    return "old" if "old" in others and "new" not in others else "unknown"
+
+
+def _release_needed(project: Project, path: str) -> Asked:
+    """What a file itself tells: it uses what transformers lost with release 5, or what that brought."""
+    if project.mentions(path).needs_old_transformers:
+        return "old"
+    facts = project.facts(path)
+    targets = [each.target for each in facts.imports if each.target.startswith("transformers.")] if facts else []
+    names = set(map(last_name, targets))
+    if names & torch_state.GONE_IN_TRANSFORMERS_5 or any(
+        target.startswith(torch_state.MODULES_GONE_IN_TRANSFORMERS_5) for target in targets
+    ):
+        return "old"
+    return "new" if names & torch_state.NEW_IN_TRANSFORMERS_5 else "unknown"
+
+
+def _is_finished(project: Project, model: FoundClass) -> bool:
+    """Whether the constructor of a model, or of one beside it, ends as it must for transformers' loader to take it.
+
+    Without what `post_init` notes down, no load succeeds since release 5.
+    """
+    if any(
+        last_name(base) != "PreTrainedModel" for base in project.foreign_bases(model) if _is_transformers_model(base)
+    ):
+        return True
+    finished = project.files_with("post_init", model.path)
+    return any(member.path in finished for member in project.lineage(model))
+
+
+def is_in_use(project: Project, model: FoundClass) -> bool:
+    """Whether users load a model: its package speaks of it, or is one folder, which is loaded by its path."""
+    return os.path.dirname(model.path) == top_folder(model.path) or is_spoken_of(project, model)
+
+
+def is_spoken_of(project: Project, found: FoundClass) -> bool:
+    """Whether anything in the package speaks of a class beyond its definition, to make it or to give it to users."""
+    name = last_name(found.fact.name)
+    makers = [mention for mention in project.mentions(found.path).definitions if name in mention.used]
+    if makers:
+        return not all(mention.is_shell for mention in makers)
+    others = (path for path in project.files_with(name, found.path) if path != found.path)
+    return any(project.find_class(path, name) in (None, found) for path in others)
 
 
 def _fills_by_state_dict(project: Project, path: str) -> bool:
@@ -214,11 +263,6 @@ def _users(project: Project, symbol: _Symbol, *, abroad: bool) -> Iterator[_Symb
     for path in paths[:_MOST_FILES]:
         if path != symbol.path and not is_source_of_generated(path):
             yield from _users_in(project, path, _names_in(project, path, symbol), symbol)
-
-
-def is_source_of_generated(path: str) -> bool:
-    """Whether a file is what transformers' converter makes a model of: nothing imports it."""
-    return os.path.basename(path).startswith("modular_")
 
 
 def _users_in(project: Project, path: str, names: frozenset[str], symbol: _Symbol) -> Iterator[_Symbol]:

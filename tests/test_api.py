@@ -17,14 +17,14 @@ EXAMPLE = Path(__file__).parents[1] / "examples" / "leaky_model"
 
 #: BUF302 in line 2, of medium confidence.
 AVERAGE = """\
-def update_ema(ema_model, model, decay):
-    for ema_param, param in zip(ema_model.parameters(), model.parameters()):
-        ema_param.lerp_(param, 1.0 - decay)
+def update_ema(self, tau):
+    polyak_update(self.online.parameters(), self.target.parameters(), tau)
+    self.target.eval()
 """
 #: BUF201 in line 3, of medium confidence.
 SAVE = """\
 def save(model, path):
-    state = {}
+    state = {"step": model.state_dict()["step"]}
     for name, parameter in model.named_parameters():
         state[name] = parameter
     torch.save(state, path)
@@ -85,8 +85,8 @@ class TestScan:
         finding = bufaudit.scan().findings[0]
         assert isinstance(finding, bufaudit.Finding)
         assert (finding.code, finding.name, finding.confidence) == ("BUF302", "params-only-average", "medium")
-        assert (finding.path, finding.line, finding.column) == ("average.py", 2, 33)
-        assert (finding.end_line, finding.end_column) == (2, 55)
+        assert (finding.path, finding.line, finding.column) == ("average.py", 2, 5)
+        assert (finding.end_line, finding.end_column) == (2, 75)
         assert (finding.symbol, finding.excerpt) == ("update_ema", AVERAGE.splitlines()[1])
         assert len(finding.fingerprint) == 32
 

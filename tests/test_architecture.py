@@ -6,6 +6,7 @@ import ast
 import json
 import subprocess
 import sys
+from dataclasses import fields
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 import bufaudit
+from bufaudit.checks import _FAMILIES
+from bufaudit.source.facts import FileFacts
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -22,11 +25,18 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 #: They know settings and values only.
 SMALL = {
-    *("baseline", "codec", "collector", "config", "grouping", "outcomes", "patterns", "selection", "torch_state"),
+    *("baseline", "codec", "collector", "config", "failures", "grouping", "outcomes", "patterns", "selection"),
+    "torch_state",
     "version",
 }
 #: They build and load models.
 RUN_TIME = {"headers", "survey", "testing", "tracing", "trial"}
+
+#: What turns source into findings.
+STATIC = (
+    *("project", "users", "restoring", "checks", "fixes", "silencing", "findings", "inventorying", "session"),
+    "catalogue",
+)
 
 HEAVY = ("torch", "transformers", "safetensors", "deepspeed", "numpy", "libcst", "rich")
 
@@ -70,6 +80,9 @@ FORBIDDEN = {
     "results": ("source", "project", "checks", "fixes", "report", "session", "api", "cli"),
     "errors": ("source", "project", "checks", "fixes", "report", "session", "api", "cli", "results"),
     "catalogue": ("source", "project", "checks", "fixes", "report", "session", "api", "cli"),
+    "tracing": (*STATIC, "trial", "survey", "testing", "baseline", "report", "api", "cli"),
+    "trial": (*STATIC, "survey", "testing", "baseline", "report", "api", "cli"),
+    "testing": (*STATIC, "source", "trial", "survey", "api", "cli"),
 }
 
 
@@ -124,7 +137,7 @@ def test_data_flows_one_way(part: str) -> None:
 
 def test_every_part_below_the_command_line_has_its_rule() -> None:
     """A new module that nobody thought about would be free to import anything."""
-    assert {part_of(path) for path in FILES} - {"__init__", "__main__", "cli"} - SMALL - RUN_TIME <= set(FORBIDDEN)
+    assert {part_of(path) for path in FILES} - {"__init__", "__main__", "cli"} - SMALL <= set(FORBIDDEN)
 
 
 @pytest.mark.parametrize("part", sorted(SMALL))
@@ -136,6 +149,12 @@ def test_settings_and_values_know_no_stage(part: str) -> None:
 def test_the_static_part_imports_no_torch() -> None:
     """The environment of a hook has none."""
     assert imports_any(("torch", "transformers", "safetensors", "deepspeed", "numpy"), outside=RUN_TIME) == []
+
+
+def test_the_static_part_knows_nothing_of_models() -> None:
+    """Of what builds and loads them, only the api and the commands know."""
+    run_time = (f"bufaudit.{name}" for name in RUN_TIME)
+    assert imports_any(run_time, outside={*RUN_TIME, "api", "cli"}) == []
 
 
 def test_only_fixes_import_libcst() -> None:
@@ -210,15 +229,78 @@ def test_importing_the_package_loads_nothing_heavy(tmp_path: Path) -> None:
 
 def test_a_scan_of_one_file_loads_only_what_it_needs(tmp_path: Path) -> None:
     """A hook pays for every import at each commit."""
-    (tmp_path / "model.py").write_text("def load_checkpoint(model, path):\n    state = torch.load(path)\n"
-                                       "    for n, p in model.named_parameters():\n"
-                                       "        p.data.copy_(state[n])\n")  # fmt: skip
+    (tmp_path / "model.py").write_text("def load_checkpoint(model, path, rank):\n    state = torch.load(path)\n"
+                                       "    if rank == 0:\n        for n, b in model.named_buffers():\n"
+                                       "            b.copy_(state[n])\n")  # fmt: skip
     script = "from bufaudit.cli import run\nassert run(['scan', 'model.py']) == 1"
     loaded = loaded_by(script, tmp_path)
     unwanted = {*HEAVY, "multiprocessing", "concurrent", "asyncio", "subprocess", "ctypes", "difflib", "xml", "email"}
     assert "bufaudit.checks" in loaded
     assert not tops(loaded) & unwanted
     assert not loaded & {"bufaudit.report.sarif", "bufaudit.report.junit", "bufaudit.cli.inventory", "bufaudit.fixes"}
+
+
+def families_in(loaded: set[str]) -> set[str]:
+    """The families of checks among loaded modules."""
+    return {name.rpartition(".")[2] for name in loaded if name.startswith("bufaudit.checks.")} & set(dict(_FAMILIES))
+
+
+def test_a_scan_loads_the_families_that_have_facts_and_no_other(tmp_path: Path) -> None:
+    (tmp_path / "empty.py").write_text("import torch\n\ndef double(x):  # bufaudit: ignore[BUF101]\n    return 2 * x\n")
+    (tmp_path / "drop.py").write_text("def load(model):\n    model.to_empty(device='cuda')\n"
+                                      "    model.load_state_dict(torch.load('x'))\n")  # fmt: skip
+    (tmp_path / "attribute.py").write_text("import torch\nfrom torch import nn\nclass Net(nn.Module):\n"
+                                           "    def __init__(self):\n        super().__init__()\n"
+                                           "        self.scale = torch.ones(3)\n"
+                                           "    def forward(self, x):\n        return x * self.scale\n")  # fmt: skip
+    script = "import bufaudit\nbufaudit.scan([{!r}], cache=False)"
+    loaded = {name: families_in(loaded_by(script.format(f"{name}.py"), tmp_path)) for name in ("empty", "attribute")}
+    assert loaded == {"empty": set(), "attribute": {"attribute"}}
+    of_drop = families_in(loaded_by(script.format("drop.py"), tmp_path))
+    assert of_drop >= {"materialise", "sleep"}
+    assert not of_drop & {"attribute", "registration", "restore"}
+
+
+def test_a_clean_file_loads_nothing_that_tells_of_findings(tmp_path: Path) -> None:
+    """Most files of a commit are clean; a linter that an editor runs gets them from standard input."""
+    (tmp_path / "model.py").write_text("import torch\nx = torch.ones(3)\n")
+    unneeded = {"hashlib", "tomllib", "textwrap", "traceback", "tempfile"}
+    unneeded |= {f"bufaudit.{name}" for name in ("inventorying", "silencing", "restoring", "users", "baseline")}
+    unneeded |= {f"bufaudit.source.{name}" for name in ("mentions", "parts", "git")}
+    from_disk = loaded_by("from bufaudit.cli import run\nassert run(['scan', '--no-cache', 'model.py']) == 0", tmp_path)
+    assert not from_disk & unneeded
+    given = "import io, sys\nsys.stdin = io.TextIOWrapper(io.BytesIO(b'x = 1'))\nfrom bufaudit.cli import run\n"
+    from_input = loaded_by(f"{given}assert run(['scan', '--stdin-filename', 'model.py']) == 0", tmp_path)
+    assert not from_input & (unneeded | {"bufaudit.source.discovery", "bufaudit.source.ignore"})
+
+
+def test_every_family_is_asked_about_facts_that_there_are() -> None:
+    """A family that is not listed, or whose facts are misspelt, would be silent."""
+    modules = {
+        path.stem
+        for path in (PACKAGE / "checks").glob("*.py")
+        if "def check(subject: Subject)" in path.read_text("utf-8")
+    }
+    assert [name for name, _ in _FAMILIES] == list(dict(_FAMILIES))
+    assert set(dict(_FAMILIES)) == modules - {"__init__"}
+    assert {fact for _, facts in _FAMILIES for fact in facts} <= {field.name for field in fields(FileFacts)}
+
+
+@pytest.mark.parametrize("command", ["probe", "verify"])
+def test_a_command_on_models_loads_none_of_torch_before_it_runs(command: str, tmp_path: Path) -> None:
+    """Its help, and what it says of wrong options, must not take seconds."""
+    loaded = loaded_by(f"from bufaudit.cli import run\nrun(['{command}', '--help'])", tmp_path)
+    assert f"bufaudit.cli.{command}" in loaded
+    assert not tops(loaded) & {*HEAVY}
+
+
+def test_the_parent_of_a_trial_loads_no_torch(tmp_path: Path) -> None:
+    """Models live in child processes only, and the parent must be free to end these."""
+    assert not tops(loaded_by("import bufaudit.trial", tmp_path)) & {*HEAVY}
+
+
+def test_what_a_test_suite_imports_loads_no_torch_by_itself(tmp_path: Path) -> None:
+    assert not tops(loaded_by("import bufaudit.testing", tmp_path)) & {*HEAVY, "click"}
 
 
 def test_the_api_loads_no_command_line(tmp_path: Path) -> None:

@@ -128,6 +128,22 @@ def test_any_text_is_refused_in_the_same_way(text: str) -> None:
         parse_page(f"+++\n{text}\n+++\n{text}", "BUF999.md")
 
 
+def test_a_page_is_read_when_its_rule_is_asked_for_and_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clean file needs the codes of rules and not one of their pages."""
+    read: list[str] = []
+    monkeypatch.setattr("bufaudit.catalogue.parse_page", lambda text, origin: read.append(origin) or origin)
+    fresh = rules.__wrapped__()
+    assert set(fresh) == set(rules())
+    assert len(fresh) == len(rules())
+    assert "BUF101" in fresh
+    assert "BUF998" not in fresh
+    assert read == []
+    assert [fresh["BUF101"], fresh["BUF101"]] == ["BUF101.md"] * 2
+    assert read == ["BUF101.md"]
+    with pytest.raises(KeyError):
+        fresh["BUF998"]
+
+
 def test_rules_are_in_the_order_of_codes_and_named_like_their_pages() -> None:
     assert list(rules()) == sorted(rules())
     assert all(rule.code == code for code, rule in rules().items())

@@ -29,8 +29,8 @@ def test_example_rule_reports_what_its_page_marks(tmp_path: Path) -> None:
     (tmp_path / "rules" / "BUF999.md").write_text(page[1], "utf-8")
     (tmp_path / "bufaudit" / "checks" / "naming.py").write_text(check[1], "utf-8")
     families = tmp_path / "bufaudit" / "checks" / "__init__.py"
-    edit(families, "    load.check,\n", "    load.check,\n    naming.check,\n")
-    edit(families, "    attribute,\n", "    attribute,\n    naming,\n")
+    first = '    ("load", ("functions",)),\n'
+    edit(families, first, f'{first}    ("naming", ("registrations",)),\n')
     examples = re.findall(r"^```python\n(.*?)^```$", page[1], re.MULTILINE | re.DOTALL)
     user = tmp_path / "user.py"
     user.write_text("import torch\nfrom torch import nn\n\n" + "\n".join(examples), "utf-8")
@@ -50,7 +50,7 @@ def test_layout_names_every_module_and_no_other() -> None:
     package = ROOT / "bufaudit"
     folders = {f"{path.parent.name}/" for path in package.glob("*/__init__.py")}
     # Too small to be worth a line.
-    small = {"__init__.py", "__main__.py", "codec.py", "errors.py", "results.py", "version.py"}
+    small = {"__init__.py", "__main__.py", "codec.py", "collector.py", "errors.py", "results.py", "version.py"}
     assert named == folders | {path.name for path in package.glob("*.py")} - small
 
 

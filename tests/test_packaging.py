@@ -9,6 +9,7 @@ import subprocess
 import sys
 import venv
 import zipfile
+from collections import defaultdict
 from dataclasses import dataclass
 from email.parser import HeaderParser
 from pathlib import Path
@@ -76,8 +77,28 @@ def test_base_installation_asks_for_little(wheel: Path) -> None:
 
 
 def test_extras(wheel: Path) -> None:
-    extras = {match[1] for line in requirements(wheel) if (match := re.search(r"extra == ['\"](\w+)['\"]", line))}
-    assert extras == {"probe", "verify", "dev"}
+    """What traces a load needs no DeepSpeed; transformers loads some models with accelerate only."""
+    extras: defaultdict[str, set[str]] = defaultdict(set)
+    for line in requirements(wheel):
+        if match := re.fullmatch(r"([\w.\[\]-]+).*; extra == ['\"](\w+)['\"]", line):
+            extras[match[2]].add(match[1])
+    assert extras["probe"] == {"accelerate", "safetensors", "torch", "transformers"}
+    assert extras["verify"] == extras["probe"] | {"deepspeed"}
+    assert extras.keys() == {"probe", "verify", "dev"}
+
+
+def test_pins_hold_all_that_extras_ask_for(wheel: Path) -> None:
+    pinned = {line.partition("==")[0] for line in (ROOT / "constraints.txt").read_text("utf-8").splitlines()}
+    asked = {re.split(r"[^\w-]", line)[0] for line in requirements(wheel)}
+    assert asked - {"bufaudit"} <= pinned
+
+
+def test_older_releases_are_pinned_whole() -> None:
+    """They are installed without dependencies: a requirement without a pin would be taken from wherever."""
+    for path in (ROOT / "tests" / "releases").glob("*.txt"):
+        lines = [line for line in path.read_text("utf-8").splitlines() if not line.startswith("#")]
+        assert path.stem.replace("-", "==") in lines
+        assert all(re.fullmatch(r"[\w-]+==[\w.]+", line) for line in lines), path
 
 
 def test_wheel_holds_the_package_its_types_and_the_pages_alone(wheel: Path) -> None:
@@ -125,6 +146,14 @@ def test_a_scan_that_cannot_run_says_so(installed: Installation, tmp_path: Path)
     done = installed.run("bufaudit", "scan", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("bufaudit: ")
+
+
+@pytest.mark.parametrize("command", ["probe", "verify"])
+def test_commands_that_need_more_say_what(command: str, installed: Installation) -> None:
+    done = installed.run("bufaudit", command, "bert")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.endswith(f"pip install 'bufaudit[{command}]'\n")
+    assert done.stderr.count("\n") == 1
 
 
 def test_types_are_exported(installed: Installation, tmp_path: Path) -> None:

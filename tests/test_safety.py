@@ -24,11 +24,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-#: BUF302 in line 2.
+#: BUF302 in line 3.
 LEAK = """\
-def update_ema(ema_model, model, decay):
-    for ema_param, param in zip(ema_model.parameters(), model.parameters()):
-        ema_param.lerp_(param, 1.0 - decay)
+class Average(Callback):
+    def update_ema(self, ema_model, model, decay):
+        for ema_param, param in zip(ema_model.parameters(), model.parameters()):
+            ema_param.lerp_(param, 1.0 - decay)
 """
 
 #: Runs the command line and writes down what the interpreter, and each worker that it forks, does meanwhile.
@@ -269,7 +270,7 @@ class TestCache:
         lines = content.replace(b"\n", b"\t") if with_header else content
         data = header() + b"x\t" + lines + b"\t" + lines + b"\n" if with_header else content
         (folder / "facts.jsonl").write_bytes(data)
-        assert scanned(project) == [("model.py", 2)]
+        assert scanned(project) == [("model.py", 3)]
 
     def test_a_pickle(self, project: Path, folder: Path, marker: Path) -> None:
         data = pickle.dumps(Explosive(marker))
@@ -280,7 +281,7 @@ class TestCache:
         ):
             for name in ("facts.jsonl", "facts.pickle", "facts.db", "facts"):
                 (folder / name).write_bytes(content)
-            assert scanned(project) == [("model.py", 2)]
+            assert scanned(project) == [("model.py", 3)]
         assert not marker.exists()
 
     @pytest.mark.parametrize(
@@ -304,7 +305,7 @@ class TestCache:
     )
     def test_values_of_other_types_with_a_valid_checksum(self, project: Path, folder: Path, facts: bytes) -> None:
         forge(folder, project / "model.py", facts)
-        assert scanned(project) == [("model.py", 2)]
+        assert scanned(project) == [("model.py", 3)]
 
     @pytest.mark.parametrize(
         "stamp",
@@ -312,7 +313,7 @@ class TestCache:
     )
     def test_stamps_of_other_types(self, project: Path, folder: Path, stamp: object) -> None:
         forge(folder, project / "model.py", b"null", stamp=stamp)
-        assert scanned(project) == [("model.py", 2)]
+        assert scanned(project) == [("model.py", 3)]
 
     @pytest.mark.parametrize("position", [99, -1, 10**30])
     def test_facts_that_point_nowhere(self, project: Path, folder: Path, position: int) -> None:
@@ -323,7 +324,7 @@ class TestCache:
         forged = re.sub(r'(\["write",\[[\d,]*\],)\[[\d,]+\]', rf"\g<1>[{position}]", written)
         assert forged != written
         forge(folder, path, forged.encode())
-        assert scanned(project) == [("model.py", 2)]
+        assert scanned(project) == [("model.py", 3)]
 
     def test_places_outside_of_the_file(self, project: Path, folder: Path) -> None:
         path = project / "model.py"
@@ -353,7 +354,7 @@ class TestCache:
         victim = tmp_path / "victim"
         victim.write_text("precious")
         (folder / "facts.jsonl").symlink_to(victim)
-        assert scanned(project) == [("model.py", 2)]
+        assert scanned(project) == [("model.py", 3)]
         assert victim.read_text() == "precious"
 
     def test_a_link_in_place_of_the_folder_is_not_followed(self, project: Path, tmp_path: Path) -> None:
@@ -361,24 +362,24 @@ class TestCache:
         elsewhere.mkdir()
         (elsewhere / "facts.jsonl").write_text("precious")
         (project / ".bufaudit_cache").symlink_to(elsewhere)
-        assert scanned(project) == [("model.py", 2)]
+        assert scanned(project) == [("model.py", 3)]
         assert (elsewhere / "facts.jsonl").read_text() == "precious"
         assert os.listdir(elsewhere) == ["facts.jsonl"]
 
     def test_a_folder_in_place_of_the_file(self, project: Path, folder: Path) -> None:
         (folder / "facts.jsonl").mkdir()
-        assert scanned(project) == [("model.py", 2)]
+        assert scanned(project) == [("model.py", 3)]
         assert os.listdir(folder) == ["facts.jsonl"]
 
     def test_a_file_in_place_of_the_folder(self, project: Path) -> None:
         (project / ".bufaudit_cache").write_text("a file")
-        assert scanned(project) == [("model.py", 2)]
+        assert scanned(project) == [("model.py", 3)]
         assert (project / ".bufaudit_cache").read_text() == "a file"
 
     @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
     def test_a_pipe_in_place_of_the_file_is_not_waited_for(self, project: Path, folder: Path) -> None:
         os.mkfifo(folder / "facts.jsonl")
-        assert scanned(project) == [("model.py", 2)]
+        assert scanned(project) == [("model.py", 3)]
 
 
 class TestSettings:

@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LOOP = "    for ema_param, param in zip(ema_model.parameters(), model.parameters()):"
-START = "def update_ema(ema_model, model, decay):\n"
+START = "class Average(Callback):\n  def update_ema(self, ema_model, model, decay):\n"
 END = "        ema_param.lerp_(param, 1.0 - decay)\n"
 SAVE = """
 def save(model, path):
-    state = {}
+    state = {"step": model.state_dict()["step"]}
     for name, parameter in model.named_parameters():
         state[name] = parameter
     torch.save(state, path)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from textwrap import dedent
 from typing import TYPE_CHECKING
 
 import pytest
 from projects import project_of
 
-from bufaudit.users import users_of
+from bufaudit.users import is_in_use, is_spoken_of, release_needed, users_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,6 +19,7 @@ MODEL = """
     class Net(PreTrainedModel):
         def __init__(self):
             self.block = block()
+            self.post_init()
 """
 LAYERS = """
     class Rope: 0
@@ -27,6 +29,7 @@ LAYERS = """
     def make_block():
         return Block()
 """
+LAYERS_FLAT = "class Rope: 0\ndef make_block(): return Rope()"
 
 
 def models(folder: Path, files: dict[str, str]) -> tuple[list[str], bool]:
@@ -103,3 +106,48 @@ def test_model_that_its_package_builds_and_fills(files: dict[str, str], filled: 
     package = {"p/__init__.py": "", "p/layers.py": LAYERS, "p/model.py": MODEL}
     package |= {f"p/{name}.py": text for name, text in files.items()}
     assert models(tmp_path, package) == (["Net"], filled)
+
+
+@pytest.mark.parametrize(
+    ("files", "release"),
+    [
+        ({}, "unknown"),
+        ({"pyproject.toml": 'dependencies = ["transformers>=4.40"]'}, "new"),
+        ({"pyproject.toml": 'dependencies = ["transformers<5"]'}, "old"),
+        ({"p/layers.py": f"from transformers.utils.generic import maybe_autocast\n{LAYERS_FLAT}"}, "new"),
+        ({"p/layers.py": f"from transformers.cache_utils import SinkCache\n{LAYERS_FLAT}"}, "old"),
+        ({"p/other.py": "from transformers import PreTrainedModel\nfrom transformers.onnx import OnnxConfig"}, "old"),
+        ({"p/model.py": MODEL.replace("self.post_init()", "")}, "old"),
+        ({"p/model.py": MODEL.replace("self.post_init()", "").replace("PreTrainedModel", "LlamaModel")}, "unknown"),
+    ],
+)
+def test_release_that_a_package_runs_with(files: dict[str, str], release: str, tmp_path: Path) -> None:
+    """A model that runs with releases before 5 only loses nothing by the loader of release 5."""
+    sources = project_of(tmp_path, {"p/__init__.py": "", "p/layers.py": LAYERS, "p/model.py": MODEL, **files})
+    model = sources.project.find_class(sources.path("p/model.py"), "Net")
+    assert model is not None
+    assert release_needed(sources.project, sources.path("p/layers.py"), model) == release
+
+
+@pytest.mark.parametrize(
+    ("other", "spoken_of", "in_use"),
+    [
+        ({}, False, True),
+        ({"q/__init__.py": ""}, False, False),
+        ({"q/__init__.py": "from .p.model import Net"}, True, True),
+        ({"p/more.py": "from .model import Net"}, True, True),
+        ({"p/model.py": f"{dedent(MODEL)}\nclass Trainer:\n    def run(self):\n        Net()"}, True, True),
+        ({"p/model.py": f"{dedent(MODEL)}\nclass Shell:\n    def forward(self, x):\n        Net()"}, False, True),
+        ({"p/model.py": f"{dedent(MODEL)}\nclass Part(Base):\n    def forward(self, x):\n        Net()"}, True, True),
+    ],
+)
+def test_class_that_something_makes_or_gives_to_users(
+    other: dict[str, str], spoken_of: bool, in_use: bool, tmp_path: Path
+) -> None:
+    """A model that its package forgot is loaded by nobody, unless its folder is all that there is."""
+    inner = "q/" if "q/__init__.py" in other else ""
+    files = {f"{inner}p/__init__.py": "", f"{inner}p/layers.py": LAYERS, f"{inner}p/model.py": MODEL, **other}
+    sources = project_of(tmp_path, files)
+    model = sources.project.find_class(sources.path(f"{inner}p/model.py"), "Net")
+    assert model is not None
+    assert (is_spoken_of(sources.project, model), is_in_use(sources.project, model)) == (spoken_of, in_use)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bufaudit import torch_state
 from bufaudit.checks.context import Note, Problem
 from bufaudit.project import same_name
+from bufaudit.source.syntax import last_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -13,7 +15,7 @@ if TYPE_CHECKING:
     from bufaudit.checks.context import Subject
     from bufaudit.project import FoundClass
     from bufaudit.results import Confidence
-    from bufaudit.source.facts import TensorAttribute
+    from bufaudit.source.facts import RegistrationFact, TensorAttribute
 
 
 def check(subject: Subject) -> Iterator[Problem]:
@@ -26,6 +28,12 @@ def check(subject: Subject) -> Iterator[Problem]:
         if _is_registered(subject, found, fact.name):
             continue
         confidence, text = judged
+        # Few tensors come as far as this, and what asks about users takes its time to load.
+        from bufaudit.users import is_spoken_of
+
+        argument = fact.made == "argument"
+        if _is_registered_by_maker(subject, found, fact) if argument else not is_spoken_of(subject.project, found):
+            confidence = "low"
         note = Note(subject.path, fact.use_line, f"`{fact.name}` is used here")
         yield Problem("BUF502", confidence, fact.place, f"`self.{fact.name}` {text}", fact.symbol, (note,))
 
@@ -46,7 +54,7 @@ def _judged(subject: Subject, fact: TensorAttribute) -> tuple[Confidence, str] |
         return None
     if fact.made == "argument":
         # Where a file registers such tensors, one that it does not register was forgotten. Losses are seldom moved.
-        forgotten = bool(subject.facts.registrations) and "loss" not in fact.class_name.lower()
+        forgotten = any(map(_is_variable, subject.facts.registrations)) and "loss" not in fact.class_name.lower()
         return "medium" if forgotten else "low", (
             "is a tensor that the constructor is given, kept as a plain attribute: "
             "`.to()` and the state dict pass it by, and `forward` combines it with its inputs"
@@ -58,6 +66,21 @@ def _judged(subject: Subject, fact: TensorAttribute) -> tuple[Confidence, str] |
     )
 
 
+def _is_variable(fact: RegistrationFact) -> bool:
+    """Whether a constructor registers what a variable, such as an argument, stands for."""
+    return fact.when == "construction" and fact.value.isidentifier() and fact.value != "None"
+
+
+def _is_registered_by_maker(subject: Subject, found: FoundClass, fact: TensorAttribute) -> bool:
+    """Whether a file that speaks of a class registers a buffer of the name under which the class keeps its argument."""
+    paths = dict.fromkeys((found.path, *subject.project.files_with(last_name(found.fact.name), found.path)))
+    files = (subject.project.facts(path) for path in paths)
+    return any(same_name(each.name, fact.name) for facts in files if facts for each in facts.registrations)
+
+
 def _is_registered(subject: Subject, found: FoundClass, name: str) -> bool:
-    """Whether a class or one of its bases registers a buffer of that name."""
+    """Whether a class, one of its bases, or a base class of torch's, registers a buffer of that name."""
+    bases = (last_name(base) for base in subject.project.foreign_bases(found))
+    if any(buffer.name == name for base in bases for buffer in torch_state.BUFFERS.get(base, ())):
+        return True
     return any(same_name(registration.fact.name, name) for registration in subject.project.all_registrations(found))

@@ -22,16 +22,16 @@ _AVERAGE_NAME = lazy_pattern(
     r"(^|[_.])ema|ema($|[_.])|EMA|[Pp]olyak|[Aa]verag|[Tt]arget|[Mm]omentum|[Tt]eacher|shadow|swa($|_)|SWA|running_model|"
     r"[Ss]oft_?[Uu]pdate|fed",
 )
-#: A copy that is kept to be used in the end: nothing trains it, so nothing but the average gives it statistics.
-_KEPT_FOR_USE = lazy_pattern(
-    r"(^|[_.])ema|ema($|[_.])|EMA|[Aa]verag|shadow|swa($|_)|SWA|running_model|server|client|aggregat|fed"
-)
 #: A copy that runs beside the model in training, where BatchNorm uses the batch and updates statistics of its own; or
 #: the networks of reinforcement learning, few of which have any.
 _RUNS_BESIDE = lazy_pattern(
     r"teacher|student|momentum|mmt|moco|byol|dino|key_?enc|query|target|critic|actor|policy|(^|[_.])q\d?($|[_.]|_?net)|"
     r"value_?net|(soft|hard)_?(copy_?)?update",
     re.IGNORECASE,
+)
+#: The same where any model may be trained: methods that learn without labels, by their names.
+_LEARNS_BY_ITSELF = lazy_pattern(
+    r"teacher|student|mmt|moco|byol|dino|key_?enc|(?-i:[a-z_]Momentum|momentum_)", re.IGNORECASE
 )
 #: Base classes of what is handed whatever model is trained.
 _ANY_MODEL = lazy_pattern(r"(Callback|Trainer|Strategy|Plugin)(Mixin|Base)?$")
@@ -84,7 +84,7 @@ def _mixed_in_loop(view: FunctionView) -> Iterator[Problem]:
         reported.append({into.receiver, source.receiver})
         place = min(into.place, source.place, key=lambda p: (-p.line, p.column))
         mixes = "arithmetic" in effect.origins
-        yield from _problem(view, into, source, place, _by_names(view, into, source) if mixes else "low")
+        yield from _problem(view, into, source, place, _of_unknown_models(view, into, source), mixes=mixes)
 
 
 def _mixed_by_call(view: FunctionView) -> Iterator[Problem]:
@@ -95,32 +95,43 @@ def _mixed_by_call(view: FunctionView) -> Iterator[Problem]:
         walked = [view.function.walks[index] for indexes in call.walks for index in indexes]
         walked = [walk for walk in walked if walk.kind == "parameters"]
         if len({walk.receiver for walk in walked}) >= 2:
-            confidence = _by_names(view, walked[0], walked[1])
-            if all(walk.receiver.startswith("self.") for walk in walked):
+            confidence = _of_unknown_models(view, walked[0], walked[1])
+            own = all(walk.receiver.startswith("self.") for walk in walked)
+            if own and _is_evaluated(view) and not view.models_hold_no_state():
                 confidence = "medium"
             yield from _problem(view, walked[0], walked[1], call.place, confidence)
 
 
-def _by_names(view: FunctionView, one: Walk, other: Walk) -> Confidence:
-    """How likely it is that the average loses something, by what it is for, where nothing is known of the models."""
-    if any(_ANY_MODEL.search(base) for base in view.bases):
-        return "medium"
+def _of_unknown_models(view: FunctionView, one: Walk, other: Walk) -> Confidence:
+    """How likely it is that the average loses something, where nothing is known of the models."""
+    given_any = any(_ANY_MODEL.search(base) for base in view.bases)
+    return "medium" if given_any and not _is_named(view, one, other, _LEARNS_BY_ITSELF) else "low"
+
+
+def _is_named(view: FunctionView, one: Walk, other: Walk, pattern: re.Pattern[str]) -> bool:
     given = [argument.text for walk in (one, other) for argument in view.given(walk)]
     names = (view.function.name, view.function.class_name or "", one.receiver, other.receiver, *given)
-    if vocabulary.FOLLOWERS & view.subject.facts.words or any(map(_RUNS_BESIDE.search, names)):
-        return "medium" if vocabulary.EVALUATED_COPY in view.subject.facts.words else "low"
-    if _is_of_language_models(view):
-        return "low"
-    return "medium" if any(map(_KEPT_FOR_USE.search, names)) else "low"
+    return any(map(pattern.search, names))
 
 
-def _is_of_language_models(view: FunctionView) -> bool:
-    """Whether the file works with transformers' models: few have a buffer that training changes."""
-    imports = view.subject.facts.imports
-    return any(binding.target.partition(".")[0] in ("transformers", "peft") for binding in imports)
+def _has_own_statistics(view: FunctionView, one: Walk, other: Walk) -> bool:
+    """Whether one model runs beside the other in training, so that it updates its buffers by itself."""
+    beside = vocabulary.FOLLOWERS & view.subject.facts.words or _is_named(view, one, other, _RUNS_BESIDE)
+    return bool(beside) and not _is_evaluated(view)
 
 
-def _problem(view: FunctionView, one: Walk, other: Walk, place: Place, sure: Confidence) -> Iterator[Problem]:
+def _is_evaluated(view: FunctionView) -> bool:
+    """Whether the code around, of the same file or beside it, puts the copy into evaluation mode."""
+    project, path = view.subject.project, view.subject.path
+    if vocabulary.EVALUATED_COPY in view.subject.facts.words:
+        return True
+    near = {file for word in ("eval", "set_training_mode") for file in project.files_with(word, path, beside=True)}
+    return any(facts and vocabulary.EVALUATED_COPY in facts.words for facts in map(project.facts, sorted(near)))
+
+
+def _problem(
+    view: FunctionView, one: Walk, other: Walk, place: Place, sure: Confidence, *, mixes: bool = True
+) -> Iterator[Problem]:
     if view.loads_state_of(one) or view.loads_state_of(other):
         return
     reaches = (_what_changes(view.reach(one)), _what_changes(view.reach(other)))
@@ -131,7 +142,10 @@ def _problem(view: FunctionView, one: Walk, other: Walk, place: Place, sure: Con
         f"`{one.receiver}` and `{other.receiver}` are mixed parameter by parameter, without {what_is_lost(reach)}: "
         "one model ends up with the parameters of both and the buffers of one"
     )
-    yield view.problem("BUF302", view.confidence(walk, reach, sure), place, text, registered_here(reach))
+    confidence = view.confidence(walk, reach, sure)
+    if not mixes or (confidence == "high" and _has_own_statistics(view, one, other)):
+        confidence = "low"
+    yield view.problem("BUF302", confidence, place, text, registered_here(reach))
 
 
 def _what_changes(reach: Reach) -> Reach:
@@ -156,7 +170,8 @@ def _written_from_averages(view: FunctionView) -> Iterator[Problem]:
             f"`{walk.receiver}` gets averaged parameters, but never {what_is_lost(reach)}: "
             "it is used with buffers as old as its first copy"
         )
-        yield view.problem("BUF302", view.confidence(walk, reach), walk.place, text, registered_here(reach))
+        sure = _of_unknown_models(view, walk, walk)
+        yield view.problem("BUF302", view.confidence(walk, reach, sure), walk.place, text, registered_here(reach))
 
 
 def _named_for_buffers(view: FunctionView) -> Iterator[Problem]:

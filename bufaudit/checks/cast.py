@@ -27,8 +27,10 @@ _MOST = 3
 _FRAMEWORK = lazy_pattern(r"Engine|Trainer|Worker|Learner")
 #: Functions that do what they are told, and no more: the caller asks for the cast.
 _ASKED_FOR = lazy_pattern(r"^(to|half|bfloat16|float16|bf16|fp16|type|_apply)$")
-#: Functions whose model is not the one that is trained.
-_NOT_TRAINED = lazy_pattern(r"quanti[sz]e|infer|export|convert|merge|copy|clone|predict|eval|serve|deploy")
+#: Functions, or classes, whose model is not the one that is trained.
+_NOT_TRAINED = lazy_pattern(
+    r"quanti[sz]e|infer|export|convert|merge|copy|clone|predict|eval|serve|deploy|profil|bench|estimat|dry_?run"
+)
 _FP16 = lazy_pattern(r"(?<!b)float16|half|fp16")
 _FREQUENCY = lazy_pattern(r"inv_freq|inverse_freq")
 
@@ -128,17 +130,21 @@ def _confidence(view: FunctionView, cast: Cast, precise: _Precise) -> Confidence
         return _unless_layer(cast, precise)
     if precise.registrations or precise.libraries:
         return "medium" if _FP16.search(cast.dtype) else "high"
-    if any("cast" in effect.origins for effect in view.effects("write", on="parameters")):
-        return "medium"
-    if _unless_layer(cast, precise) is None:
+    put_back = any("cast" in effect.origins for effect in view.effects("write", on="parameters"))
+    if not put_back and _unless_layer(cast, precise) is None:
         return None
-    if _FP16.search(cast.dtype):
+    if (_FP16.search(cast.dtype) and not put_back) or not _may_have_frequencies(view):
         return "low"
-    framework = _FRAMEWORK.search(view.function.class_name or "")
-    goes_on = bool(vocabulary.GOES_ON & view.function.words)
-    if framework and (goes_on or cast.receiver.startswith("self.")):
-        return "high"
-    return "medium" if goes_on or (framework and "Trainer" in framework[0]) else "low"
+    whole = cast.half and cast.receiver.removeprefix("self.").isidentifier()
+    framework = _FRAMEWORK.search(view.function.class_name or "") and cast.receiver.startswith("self.")
+    return "medium" if whole and (put_back or cast.goes_on or framework) else "low"
+
+
+def _may_have_frequencies(view: FunctionView) -> bool:
+    """Whether the models that a file handles are of a library, or a package, that has rotary frequencies as buffers."""
+    if any(binding.target.startswith(("transformers", "peft")) for binding in view.subject.facts.imports):
+        return True
+    return bool(view.subject.project.files_with("inv_freq", view.subject.path))
 
 
 def _unless_layer(cast: Cast, precise: _Precise) -> Confidence | None:
@@ -156,13 +162,23 @@ def _casts_trained_model(view: FunctionView, cast: Cast) -> bool:
     """
     words = view.subject.facts.words
     return (
-        vocabulary.TRAINS in words
+        _trains(view)
         and vocabulary.RENEWS_FREQUENCIES not in words
         and not vocabulary.NOT_LIVE & view.function.words
-        and not _NOT_TRAINED.search(view.title.lower())
+        and not _NOT_TRAINED.search(view.function.name.lower())
         and "float32" not in cast.dtype
         and not cast.meant
         and _is_called(view)
+    )
+
+
+def _trains(view: FunctionView) -> bool:
+    """Whether a file trains a model, or freezes a part of one in a package that takes optimizer steps."""
+    subject = view.subject
+    if vocabulary.TRAINS in subject.facts.words:
+        return True
+    return vocabulary.FREEZES in subject.facts.words and bool(
+        subject.project.files_with("optimizer.step", subject.path)
     )
 
 
@@ -210,7 +226,8 @@ def _is_decoder(subject: Subject, fact: RegistrationFact) -> bool:
     tables = any(
         other.class_name == fact.class_name and other.name.startswith("cos") for other in subject.facts.registrations
     )
-    if not tables:
+    # Attention that sees the last tokens only is for texts which outgrow the tables.
+    if not tables or subject.path not in subject.project.files_with("sliding_window", subject.path):
         return False
     classes = (subject.project.find_class(subject.path, each.name) for each in subject.facts.classes)
     bases = (member for found in classes if found for member in subject.project.lineage(found))

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 _WHOLE_LOADS = frozenset({"load_state_dict", "set_model_state_dict"})
 _ONLY_PARAMETERS = lazy_pattern(r"only_?param|params?_?only", re.IGNORECASE)
+#: Base classes that say nothing of what a class is.
+_NO_KIND = frozenset({"ABC", "Generic", "Protocol", "object"})
 #: Buffers named in a message; more would not help.
 _MOST_NAMES = 3
 
@@ -164,13 +166,31 @@ class FunctionView:
         """High where the walked tree is known to hold buffers; low where its models are known and no buffer of them."""
         if reach.any:
             return "high"
+        if self._is_of_other_kind(walk):
+            return "low"
         given = self.given(walk)
         typed = walk.receiver_type is not None or (given and all(argument.type_name for argument in given))
         return "low" if reach.builds and (walk.receiver == "self" or typed) else otherwise
 
-    def package_is_without_buffers(self) -> bool:
-        """Whether the package around has many models of its own, and none with a persistent buffer."""
+    def _is_of_other_kind(self, walk: Walk) -> bool:
+        """Whether the walked type, or what the file knows as `Module`, is the project's own and none of torch's."""
+        project = self.subject.project
+        found = project.find_class(self.subject.path, walk.receiver_type or "Module")
+        if found is None or walk.receiver == "self":
+            return False
+        return all(last_name(base) in _NO_KIND for base in project.foreign_bases(found))
+
+    def models_may_hold_state(self) -> bool:
+        """Whether the package around has layers with statistics, or loads any model of transformers."""
+        return self.subject.project.models_may_hold_state(self.subject.path)
+
+    def models_hold_no_state(self) -> bool:
+        """Whether the package around builds models of its own, and none with state besides parameters."""
         return self.subject.project.models_hold_no_state(self.subject.path)
+
+    def is_given(self, walk: Walk) -> bool:
+        """Whether the walked module is what the function is given, and not a part of the object around it."""
+        return walk.receiver.partition(".")[0] in set(self.function.parameters) - {"self", "cls"}
 
     @property
     def bases(self) -> tuple[str, ...]:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 #: Names of flags by which an initialiser may spare a tensor; those of optimizers are no business of it.
 _SPARES = lazy_pattern(r"init|keep|skip|load")
 
+#: Names of options that are true of every model that the library does not have itself.
+_FOR_ALL_OUTSIDE = lazy_pattern(r"custom|foreign|outside|external")
+
 
 def check(subject: Subject) -> Iterator[Problem]:
     """All problems of this family in one file."""
@@ -28,7 +31,8 @@ def check(subject: Subject) -> Iterator[Problem]:
             yield from _unread_mark(subject, fact)
             yield from _statistics_of_pretrained(subject, fact)
     for sparing in subject.facts.sparings:
-        yield _spared_by_option(sparing)
+        if not _FOR_ALL_OUTSIDE.search(sparing.option):
+            yield _spared_by_option(sparing)
     for view in subject.functions():
         yield from _unguarded_walk(subject, view)
         yield from _unmarked_buffers(view)
@@ -42,18 +46,22 @@ def _spared_by_option(fact: SparingFact) -> Problem:
     return Problem("BUF103", "medium", fact.place, text, fact.initialiser)
 
 
-def _honours_marks(subject: Subject) -> bool:
-    """Whether the file uses transformers' initialisers, which leave alone what is marked as loaded."""
-    return any(
-        binding.target.endswith("initialization") or ".initialization." in binding.target
-        for binding in subject.facts.imports
-    )
+def _initialisers(subject: Subject) -> Iterator[str]:
+    """What the file imports of transformers' initialisers, which leave alone what is marked as loaded."""
+    for binding in subject.facts.imports:
+        if binding.target.endswith("initialization") or ".initialization." in binding.target:
+            yield binding.target
+
+
+def _sure(subject: Subject) -> Confidence:
+    """Medium within transformers: of other models, 5.13 and later leave alone every module that was loaded whole."""
+    return "medium" if any(target.startswith(".") for target in _initialisers(subject)) else "low"
 
 
 def _unguarded_write(subject: Subject, fact: RestoreFact) -> Iterator[Problem]:
     if fact.how != "in-place" or fact.target is None or _is_never_loaded(subject, fact):
         return
-    confidence: Confidence = "medium" if _honours_marks(subject) and not fact.partial else "low"
+    confidence = "low" if fact.partial else _sure(subject)
     text = (
         f"`_init_weights` writes `{fact.attribute}` in place, whether or not it was loaded: "
         "the initialisers of transformers.initialization leave loaded tensors alone"
@@ -88,8 +96,7 @@ def _unread_mark(subject: Subject, fact: RestoreFact) -> Iterator[Problem]:
             f"`_init_weights` writes `{tensor}` and marks it with `{flag}`, but never asks it for that mark: "
             "the next pass writes it again, over what was loaded"
         )
-        confidence: Confidence = "medium" if _honours_marks(subject) else "low"
-        yield Problem("BUF103", confidence, fact.place, text, fact.initialiser)
+        yield Problem("BUF103", _sure(subject), fact.place, text, fact.initialiser)
 
 
 def _statistics_of_pretrained(subject: Subject, fact: RestoreFact) -> Iterator[Problem]:
@@ -105,7 +112,7 @@ def _statistics_of_pretrained(subject: Subject, fact: RestoreFact) -> Iterator[P
 
 def _unguarded_walk(subject: Subject, view: FunctionView) -> Iterator[Problem]:
     """`for name, p in module.named_parameters(): p *= …` within `_init_weights`."""
-    if view.title != "_init_weights" or not _honours_marks(subject):
+    if view.title != "_init_weights" or not any(_initialisers(subject)):
         return
     for effect in view.effects("write", on="parameters"):
         if "initialized" not in effect.guards:
@@ -113,7 +120,7 @@ def _unguarded_walk(subject: Subject, view: FunctionView) -> Iterator[Problem]:
             text = (
                 f"`_init_weights` writes the parameters of `{walk.receiver}` in place, whether or not they were loaded"
             )
-            yield view.problem("BUF103", "medium", effect.place, text)
+            yield view.problem("BUF103", _sure(subject), effect.place, text)
 
 
 def _unmarked_buffers(view: FunctionView) -> Iterator[Problem]:

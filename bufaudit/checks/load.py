@@ -22,8 +22,7 @@ _OPTIMIZER = lazy_pattern(
     r"optim|sched|scaler|sampler|loader|tokenizer|processor|ema\b|rng|metric|callback", re.IGNORECASE
 )
 _WHOLE_LOAD = lazy_pattern(
-    r"resum|consolidat|zero_checkpoint|full[_ ](model|state|checkpoint|weights)|entire|complete|whole|exact",
-    re.IGNORECASE,
+    r"consolidat|zero_checkpoint|full_(model|state|checkpoint|weights)|entire|complete|whole|exact", re.IGNORECASE
 )
 _READ_FROM_FILE = lazy_pattern(r"load|state_dict|checkpoint|ckpt|read", re.IGNORECASE)
 _PARTIAL_LOAD = lazy_pattern(
@@ -38,11 +37,14 @@ _LOADING_STATE = lazy_pattern(r"(?<!off)(?<!un)load|restor|resum|missing|checkpo
 _MISSING = lazy_pattern(r"missing|not_(loaded|found|in)|un(loaded|matched|initiali[sz]ed)|absent", re.IGNORECASE)
 #: Loaders of what has no buffers, and of models whose every name is known to who wrote them.
 _OF_A_PART = lazy_pattern(
-    r"expert|embed|(^|_)head|convert|(text|vision|audio)_model|projection|quant_?state", re.IGNORECASE
+    r"expert|embed|(^|_)(head|layer|block)|convert|(text|vision|audio)_model|projection|quant_?state", re.IGNORECASE
 )
 _CONVERTED = lazy_pattern(r"^(hf|our|new|converted)_")
 _SETTER = lazy_pattern(r"set_\w*(tensor|param|attr|module|weight)|assign|replace_\w*(tensor|param)|register_parameter")
-_LOADING = lazy_pattern(r"load|restor|resum|import|init|apply|recover|assign|set_|copy|sync|update", re.IGNORECASE)
+_LOADING = lazy_pattern(r"(?<!off)(?<!un)load|restor|resum|recover", re.IGNORECASE)
+_PROMISES_PARAMETERS = lazy_pattern(r"(^|_)param", re.IGNORECASE)
+_SAVING = lazy_pattern(r"save|state_dict|checkpoint|ckpt|snapshot|export|backup", re.IGNORECASE)
+_SHARING = lazy_pattern(r"broadcast|scatter|sync", re.IGNORECASE)
 
 
 def check(subject: Subject) -> Iterator[Problem]:
@@ -62,6 +64,7 @@ def _params_only_load(view: FunctionView) -> Iterator[Problem]:
     """A walk over parameters into which checkpoint entries go, by writing or by a lookup under their names."""
     if view.buffers_are_carried() or vocabulary.ADAPTER.search(view.title):
         return
+    reported: set[str] = set()
     for effect in view.effects("write", "pass", on="parameters"):
         if _is_put_aside(view, effect) or "saved" not in view.source_kinds(effect) or effect.guards & PARTIAL:
             continue
@@ -82,15 +85,44 @@ def _params_only_load(view: FunctionView) -> Iterator[Problem]:
         else:
             text = (
                 f"checkpoint values are copied into the parameters of `{walk.receiver}` only, "
-                f"never into {what_is_lost(reach)}: what is left out keeps its initial value"
+                f"never into {what_is_lost(reach)}: what is left out keeps the value that it has"
             )
-        # A model that loads itself knows its checkpoint: its parts with buffers are often loaded by other code.
-        own_lookup = looked_up and (walk.receiver.partition(".")[0] == "self" or _is_method_of_module(view))
-        doubtful = own_lookup or _handed_on(view, effect) or _speaks_of_adapters(view)
-        unsure = not _LOADING.search(view.title) or _knows_names(view, walk) or "name" in effect.guards
-        unsure = unsure or (not doubtful and not reach.any and view.package_is_without_buffers())
-        confidence = "low" if doubtful else view.confidence(walk, reach, "low" if unsure else "medium")
-        yield view.problem("BUF101", confidence, walk.place, text, registered_here(reach))
+        doubtful = _is_doubtful(view, effect, walk, looked_up=looked_up)
+        confidence = "low" if doubtful else view.confidence(walk, reach, _of_unknown_models(view, walk))
+        if walk.receiver not in reported:
+            yield view.problem("BUF101", confidence, walk.place, text, registered_here(reach))
+        if confidence != "low":
+            reported.add(walk.receiver)  # what else the function does is for models that are asked in another way
+
+
+def _of_unknown_models(view: FunctionView, walk: Walk) -> Confidence:
+    """How likely it is that a model of which nothing is known has state besides parameters."""
+    return "medium" if view.is_given(walk) and view.models_may_hold_state() else "low"
+
+
+def _is_doubtful(view: FunctionView, effect: Effect, walk: Walk, *, looked_up: bool) -> bool:
+    """Whether what is loaded may be meant to be a part of the state, or none, or be completed elsewhere."""
+    if (
+        not _LOADING.search(view.title)
+        or _PROMISES_PARAMETERS.search(view.title)
+        or _knows_names(view, walk)
+        or "name" in effect.guards
+    ):
+        return True
+    if "arithmetic" in effect.origins or _speaks_of_adapters(view) or _handed_on(view, effect) or _saves_a_part(view):
+        return True
+    # A model that loads itself knows its checkpoint: its parts with buffers are often loaded by other code.
+    return looked_up and (walk.receiver.partition(".")[0] == "self" or _is_method_of_module(view))
+
+
+def _saves_a_part(view: FunctionView) -> bool:
+    """Whether the code beside it that saves chooses among the parameters: the checkpoint is no model's whole state."""
+    return any(
+        effect.guards & PARTIAL
+        for sibling in view.subject.functions()
+        if sibling.function.class_name == view.function.class_name and _SAVING.search(sibling.title)
+        for effect in sibling.effects("store", on="parameters")
+    )
 
 
 def _speaks_of_adapters(view: FunctionView) -> bool:
@@ -125,7 +157,7 @@ def _is_method_of_module(view: FunctionView) -> bool:
 
 def _knows_names(view: FunctionView, walk: Walk) -> bool:
     """Whether the function is for a part, or converts the checkpoint of one known model."""
-    return _OF_A_PART.search(view.title) is not None or _CONVERTED.search(walk.receiver) is not None
+    return _OF_A_PART.search(view.function.name) is not None or _CONVERTED.search(walk.receiver) is not None
 
 
 def _writes_argument(effect: Effect, walk: Walk) -> bool:
@@ -147,11 +179,11 @@ def _looked_up(view: FunctionView, effect: Effect) -> bool:
 
 def _gathered_parameters_only(view: FunctionView) -> Iterator[Problem]:
     """Parameters are found in the checkpoint, gathered and taken off the missing keys; buffers are not."""
-    if view.buffers_are_carried():
+    if view.buffers_are_carried() or _speaks_of_adapters(view):
         return
     for effect in view.effects("settle", "mark", on="parameters"):
         marks_loaded = effect.kind == "settle" or ("initialized" in effect.target and "membership" in effect.guards)
-        if not marks_loaded or not any(walk.kind == "saved" for walk in view.function.walks):
+        if not marks_loaded or not _loads_saved(view):
             continue
         if effect.kind == "settle" and "missing" not in effect.target:
             continue
@@ -165,6 +197,14 @@ def _gathered_parameters_only(view: FunctionView) -> Iterator[Problem]:
         )
         yield view.problem("BUF101", "high", walk.place, text, registered_here(reach))
         return
+
+
+def _loads_saved(view: FunctionView) -> bool:
+    """Whether the function loads a checkpoint, and does not only trim what a load found missing."""
+    return any(walk.kind == "saved" for walk in view.function.walks) and (
+        any(last_name(call.callee) in ("_load_from_state_dict", "load_state_dict") for call in view.function.calls)
+        or any("saved" in view.source_kinds(effect) for effect in view.function.effects if effect.kind == "write")
+    )
 
 
 def _missing_keys_of_parameters(view: FunctionView) -> Iterator[Problem]:
@@ -182,8 +222,7 @@ def _missing_keys_of_parameters(view: FunctionView) -> Iterator[Problem]:
             f"a checkpoint without {what_is_lost(reach)} passes for complete"
         )
         # What is found missing is often only told, and told wrongly of buffers that no checkpoint is to have.
-        confidence: Confidence = "medium" if reach.any else "low"
-        yield view.problem("BUF101", confidence, walk.place, text, registered_here(reach))
+        yield view.problem("BUF101", "low", walk.place, text, registered_here(reach))
 
 
 def _computes_missing(view: FunctionView, effect: Effect) -> bool:
@@ -215,7 +254,7 @@ def _every_entry_sharded(view: FunctionView) -> Iterator[Problem]:
             f"every entry of `{walk.receiver}.state_dict()` is taken for a sharded parameter: "
             f"a persistent buffer is a plain tensor without `{effect.target}`, and the load raises"
         )
-        sure: Confidence = "low" if view.package_is_without_buffers() else "medium"
+        sure: Confidence = "medium" if view.models_may_hold_state() else "low"
         yield view.problem("BUF101", sure, effect.place, text)
 
 
@@ -246,6 +285,8 @@ def _one_rank_write(view: FunctionView) -> Iterator[Problem]:
 def _one_rank_load_state_dict(view: FunctionView) -> Iterator[Problem]:
     if _shares_among_ranks(view) or "deepspeed" in view.function.words:
         return
+    if any(effect.kind == "pass" and _SHARING.search(effect.target) for effect in view.function.effects):
+        return
     for call in view.function.calls:
         if "rank" not in call.guards or last_name(call.callee) != "load_state_dict" or _OPTIMIZER.search(call.callee):
             continue
@@ -265,7 +306,7 @@ def _discarded_result(view: FunctionView) -> Iterator[Problem]:
         if _OPTIMIZER.search(receiver):
             continue
         around = f"{view.promise} {receiver} {call.origin} {' '.join(call.arguments)}"
-        promises = _WHOLE_LOAD.search(f"{view.title} {call.origin}") is not None
+        promises = _WHOLE_LOAD.search(view.title) is not None
         if _is_filtered(view, call) or "adapter" in call.guards or vocabulary.ADAPTER.search(around):
             continue
         partial = _PARTIAL_LOAD.search(around) is not None or not _READ_FROM_FILE.search(call.origin)
@@ -312,7 +353,7 @@ def _wrapped_in_parameter(view: FunctionView) -> Iterator[Problem]:
             f"every entry of `{source}` becomes an nn.Parameter: buffers turn into parameters, which "
             "optimizers update and `.buffers()` does not yield"
         )
-        sure: Confidence = "low" if view.package_is_without_buffers() else "medium"
+        sure: Confidence = "medium" if view.models_may_hold_state() else "low"
         yield view.problem("BUF105", sure, effect.place, text)
 
 

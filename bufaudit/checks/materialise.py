@@ -71,16 +71,19 @@ def _only_the_state_dict(subject: Subject, drop: DropFact) -> Iterator[Problem]:
 
 
 def _confidence(subject: Subject, drop: DropFact, tree: Reach | None, loader: str) -> Confidence:
-    """High where the model is known to lose something, or where it may be of any class that users have."""
+    """High where the model is known to lose something, or where it may be of any class that users have.
+
+    Low where it is one of the package's own, and nothing tells which.
+    """
     if tree is not None and tree.any:
         # Zeros are often a cache that is written before it is read.
         return "high" if any(not _ZEROS.match(found.fact.made_from) for found in tree.registrations) else "medium"
     if last_name(drop.function).startswith("test") or (tree is None and _LAYER.search(drop.module)):
         return "low"
-    if tree is None and not drop.given and not subject.project.files_with("persistent=False", subject.path):
+    if not drop.given or loader not in _STATE_DICT:
         return "low"
     for_any_model = any(binding.target.startswith(_ANY_MODEL) for binding in subject.facts.imports)
-    return "high" if drop.given and loader in _STATE_DICT and for_any_model else "medium"
+    return "high" if for_any_model else "medium"
 
 
 def _is_converted(drop: DropFact) -> bool:
@@ -135,4 +138,6 @@ def _left_to_models(subject: Subject, drop: DropFact) -> Iterator[Problem]:
         f"each non-persistent buffer of `{drop.module}`, which no checkpoint holds, becomes uninitialised memory: {end}"
     )
     notes = (Note(subject.path, initialiser.line, "this runs afterwards"),) if initialiser is not None else ()
-    yield Problem("BUF403", "medium", drop.place, text, drop.function, notes)
+    # A part of a loader may leave it to another part to initialise.
+    confidence: Confidence = "medium" if initialiser is not None else "low"
+    yield Problem("BUF403", confidence, drop.place, text, drop.function, notes)

@@ -41,14 +41,13 @@ def _moved_parameters(view: FunctionView) -> Iterator[Problem]:
     if _NOT_STATE.search(view.title) or _moves_module(view):
         return
     # Buffers that stay where the parameters leave are still there when those come back.
-    sure: Confidence = "medium" if _MOVING.search(view.title) and not _AWAY.search(view.title) else "low"
-    stays = _is_half_of_pair(view)
+    stays = _is_half_of_pair(view) or not _MOVING.search(view.title) or _AWAY.search(view.title)
     for _, walk, reach in view.losing_walks("write", _moves):
         text = (
             f"`{walk.receiver}` is moved parameter by parameter, without {what_is_lost(reach)}: "
             "what stays behind is on another device, or lost with the memory that is freed"
         )
-        confidence = "low" if stays else view.confidence(walk, reach, sure)
+        confidence: Confidence = "medium" if reach.any and not stays else "low"
         yield view.problem("BUF401", confidence, walk.place, text, registered_here(reach))
 
 

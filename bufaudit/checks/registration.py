@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bufaudit.checks.context import Note, Problem
+from bufaudit.patterns import lazy_pattern
 from bufaudit.project import is_constant, same_name
 from bufaudit.source.syntax import last_name
-from bufaudit.users import needs_old_transformers, users_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,6 +25,8 @@ _UNEXPECTED = (
     "load_state_dict finds an unexpected key, and raises or, not strict, drops the value"
 )
 
+#: Memory that is only filled with one number.
+_SCRATCH = lazy_pattern(r"^(\w+\.)*(new_)?(zeros|ones|full|empty)(_like)?\(")
 #: How sure it is that a value which a method sets is one that a checkpoint must give back, by when the method runs.
 _CONFIDENCES: dict[Phase, Confidence] = {"training": "high", "forward": "medium"}
 #: What happens to a value that is made so, the worst first.
@@ -96,9 +98,7 @@ def _leaves_it_to_torch(subject: Subject, found: FoundClass) -> bool:
 
 
 def _late_problem(subject: Subject, fact: RegistrationFact, late: RegistrationFact | FillFact) -> Problem:
-    confidence = _CONFIDENCES.get(late.when, "low")
-    if late.when == "forward" and (late.each_time or is_constant(late.made_from)):
-        confidence = "low"
+    confidence = "low" if _loses_nothing(fact, late) else _CONFIDENCES.get(late.when, "low")
     if fact.made_from == _NONE:
         text = (
             f"`{fact.name}` is registered as None, and so no part of the state dict before `{late.method}` fills it: "
@@ -107,6 +107,15 @@ def _late_problem(subject: Subject, fact: RegistrationFact, late: RegistrationFa
         return Problem("BUF503", confidence, fact.place, text + _UNEXPECTED, fact.symbol, (note,))
     text = f"`{fact.name}` becomes a persistent buffer only in `{fact.method}`: "
     return Problem("BUF503", confidence, fact.place, text + _UNEXPECTED, fact.symbol)
+
+
+def _loses_nothing(fact: RegistrationFact, late: RegistrationFact | FillFact) -> bool:
+    """Whether a late value may be made again, belongs to an option that is seldom asked for, or is saved otherwise."""
+    if late.when != "forward":
+        return late.in_fit_of_more
+    optional = fact.made_from == _NONE and fact.condition is not None
+    made_again = late.each_time or is_constant(late.made_from) or _SCRATCH.search(late.made_from) is not None
+    return optional or made_again or "cache" in fact.name
 
 
 # BUF504
@@ -121,6 +130,9 @@ def _meta_unsafe(subject: Subject, fact: RegistrationFact) -> Problem:
 
 def _is_built_so(subject: Subject, fact: RegistrationFact, effect: MetaEffect) -> bool:
     """Whether a class is likely to be built in the way that its value does not suit."""
+    # Few values are made so, and what asks about users takes its time to load.
+    from bufaudit.users import release_needed, users_of
+
     owner = subject.project.find_class(subject.path, fact.class_name or "")
     if owner is None or effect == "escapes":
         return False
@@ -134,5 +146,5 @@ def _is_built_so(subject: Subject, fact: RegistrationFact, effect: MetaEffect) -
         return False
     users = users_of(subject.project, owner)
     return users.by_transformers and not any(
-        needs_old_transformers(subject.project, subject.path, model) for model in users.models
+        release_needed(subject.project, subject.path, model) == "old" for model in users.models
     )

@@ -6,13 +6,11 @@ from typing import TYPE_CHECKING
 
 from bufaudit import torch_state
 from bufaudit.checks.context import Note, Problem
-from bufaudit.checks.restore_plain import forgotten
 from bufaudit.patterns import lazy_pattern
-from bufaudit.project import same_name
+from bufaudit.project import is_source_of_generated, same_name
 from bufaudit.restoring import Restorers, built_by, methods_of, rebuilt_in_use, writer_among
 from bufaudit.source import vocabulary
 from bufaudit.source.syntax import last_name
-from bufaudit.users import is_source_of_generated, needs_old_transformers, users_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -89,6 +87,10 @@ def _problem(
         return None
     if restorers.restored_beside(owner, fact.name):
         return None
+    # Few buffers come as far as this, and what asks about users takes its time to load.
+    from bufaudit.checks.restore_plain import forgotten
+    from bufaudit.users import is_in_use, users_of
+
     near = users_of(subject.project, owner, abroad=False)
     if near.models and all(restorers.under(owner, fact.name, each).answer == "restored" for each in near.models):
         return None
@@ -101,7 +103,7 @@ def _problem(
         return None
     model, answer = min(losing, key=lambda each: each[1].answer == "unknown")
     confidence = _confidence(subject, fact, methods, model, answer, mixed=len(losing) < len(answers))
-    if users.loads_itself:
+    if users.loads_itself or not any(is_in_use(subject.project, each) for each, _ in losing):
         confidence = "low"
     text = _text(fact, model, answer)
     return Problem("BUF501", confidence, fact.place, text, fact.symbol, _notes(model, answer))
@@ -122,15 +124,18 @@ def _is_built(methods: Methods, fact: RegistrationFact) -> bool:
 def _confidence(
     subject: Subject, fact: RegistrationFact, methods: Methods, model: FoundClass, answer: Restored, *, mixed: bool
 ) -> Confidence:
+    from bufaudit.users import release_needed
+
     restored = {restore.place.line for restore in subject.facts.restores}
     elsewhere = any(same_name(touch.name, fact.name) and touch.line not in restored for touch in subject.facts.touches)
-    if fact.persistent is not False or elsewhere or needs_old_transformers(subject.project, subject.path, model):
+    release = release_needed(subject.project, subject.path, model)
+    if fact.persistent is not False or elsewhere or release == "old":
         return "low"
     resets = [name for name in methods if name.startswith(vocabulary.INITIALISERS) and name not in built_by(methods)]
     if writer_among(methods, resets, fact.name):
         return "low" if _FEW_ZEROS.search(fact.made_from) else "medium"
     unsure = answer.answer == "unknown" or mixed or not subject.reads(fact.name)
-    return "medium" if unsure else "high"
+    return "medium" if unsure or release == "unknown" else "high"
 
 
 def _text(fact: RegistrationFact, model: FoundClass, answer: Restored) -> str:

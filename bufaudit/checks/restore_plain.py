@@ -63,7 +63,7 @@ def forgotten(
         if any(_writes_of_others(project, path, fact.name) for path in sorted(concerned)):
             continue
         direct = len(holders) == len(way) and subject.reads(fact.name)
-        return _problem(fact, build, initialiser, "high" if direct else "medium")
+        return _problem(fact, build, initialiser, "high" if direct else "low")
     return None
 
 

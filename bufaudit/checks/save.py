@@ -15,14 +15,15 @@ if TYPE_CHECKING:
 
     from bufaudit.checks.context import FunctionView, Subject
     from bufaudit.results import Confidence
-    from bufaudit.source.facts import Effect
+    from bufaudit.source.facts import Effect, Walk
 
 _STRONG_CONTAINER = lazy_pattern(
     r"(state_?dict|(^|_)sd|checkpoint|ckpt|snapshot|cpu_state|model_state|sharded_state|full_state|state)s?$",
     re.IGNORECASE,
 )
+_SAVED_STATE = lazy_pattern(r"state_?dict|checkpoint|ckpt|snapshot", re.IGNORECASE)
 _SAVING = lazy_pattern(
-    r"save|state_?dict|snapshot|export|checkpoint|ckpt|consolidat|backup|dump|to_cpu|copy_model|gather_(full|model|state)|"
+    r"save|state_?dict|snapshot|export|checkpoint|ckpt|consolidated|backup|dump|to_cpu|copy_model|gather_(full|model|state)|"
     r"store_(model|weights|state)|serializ",
     re.IGNORECASE,
 )
@@ -33,6 +34,8 @@ _OTHER_PURPOSE = lazy_pattern(
 )
 #: A function that only promises parameters keeps its word.
 _PROMISES_PARAMETERS = lazy_pattern(r"_param(eter)?s?(_|$)", re.IGNORECASE)
+#: What is put together for another engine is laid over a model that it has.
+_FOR_AN_ENGINE = lazy_pattern(r"vllm|sglang|rollout|engine|sync|broadcast|infer", re.IGNORECASE)
 _COPIES = frozenset({"copied", "moved", "cast", "arithmetic"})
 
 
@@ -45,18 +48,49 @@ def check(subject: Subject) -> Iterator[Problem]:
 
 
 def _stored_parameters(view: FunctionView) -> Iterator[Problem]:
-    sure: Confidence = "low" if _PROMISES_PARAMETERS.search(view.title) else "medium"
     for effect, walk, reach in view.losing_walks(
         "store",
         lambda effect: _is_saved_state(view, effect) and not _is_partial(view, effect) and not _is_moved(view, effect),
     ):
         text = (
             f"the saved state is written from the parameters of `{walk.receiver}` only, without {what_is_lost(reach)}: "
-            "whoever loads it gets initial values for the rest"
+            "whoever loads it does not get the rest back"
         )
-        chosen = "name" in effect.guards and not _STRONG_CONTAINER.search(last_name(effect.target))
-        confidence = "low" if chosen else view.confidence(walk, reach, sure)
+        confidence = view.confidence(walk, reach, _of_unknown_models(view))
+        if _is_saved_whole(effect, walk):
+            confidence = "medium"
+        elif effect.guards & {"name", "membership"} or not _promises_state(view, effect):
+            confidence = "low"
         yield view.problem("BUF201", confidence, walk.place, text, registered_here(reach))
+
+
+def _is_saved_whole(effect: Effect, walk: Walk) -> bool:
+    """Whether a state dict gets modules that adapters name to be saved whole, beside what is chosen of the others."""
+    return "modules_to_save" in walk.receiver and _STRONG_CONTAINER.search(last_name(effect.target)) is not None
+
+
+def _promises_state(view: FunctionView, effect: Effect) -> bool:
+    """Whether the name of the function, or of what it fills, is that of a model's saved state."""
+    if _PROMISES_PARAMETERS.search(view.title) or _FOR_AN_ENGINE.search(view.title):
+        return False
+    return bool(_SAVING.search(view.title) or _SAVED_STATE.search(last_name(effect.target)))
+
+
+def _of_unknown_models(view: FunctionView) -> Confidence:
+    """How likely it is that something is lost, where nothing is known of the model."""
+    return "medium" if _promises_buffers(view) and not view.models_hold_no_state() else "low"
+
+
+def _promises_buffers(view: FunctionView) -> bool:
+    """Whether the function says that it saves buffers, or code beside it, for the same models, does save them."""
+    if "buffers" in view.function.doc:
+        return True
+    return any(
+        walk.kind in ("buffers", "state_dict")
+        for sibling in view.subject.facts.functions
+        if sibling.class_name == view.function.class_name
+        for walk in sibling.walks
+    )
 
 
 def _is_saved_state(view: FunctionView, effect: Effect) -> bool:
@@ -89,7 +123,7 @@ def _is_moved(view: FunctionView, effect: Effect) -> bool:
 def _is_partial(view: FunctionView, effect: Effect) -> bool:
     """Whether what is stored is meant to be a part of the state: trainable or adapter weights."""
     container = last_name(effect.target)
-    if _STRONG_CONTAINER.search(container) and "modules_to_save" in view.first_walk(effect, "parameters").receiver:
+    if _is_saved_whole(effect, view.first_walk(effect, "parameters")):
         return False
     if effect.guards & PARTIAL:
         return True

@@ -42,7 +42,7 @@ def _dropped_pool(subject: Subject, drop: DropFact) -> Iterator[Problem]:
         else (Note(subject.path, drop.wakes, "the memory comes back here, without its values"),)
     )
     # A class that only manages memory may have callers that keep the buffers.
-    confidence: Confidence = "high" if _RUNS_MODEL.search(drop.class_name or "") else "medium"
+    confidence: Confidence = "medium" if _RUNS_MODEL.search(drop.class_name or "") else "low"
     yield Problem("BUF404", confidence, drop.place, text, drop.function, wakes)
 
 

@@ -47,8 +47,10 @@ def _sent_parameters(view: FunctionView) -> Iterator[Problem]:
             f"`{last_name(effect.target)}` gets the parameters of `{walk.receiver}`, never {what_is_lost(reach)}: "
             "the other end keeps its own"
         )
-        averages = last_name(effect.target) in _AVERAGING
-        confidence = view.confidence(walk, reach, "low" if averages else _by_promise(view))
+        # Buffers that construction makes alike on both ends may stay apart or not: even known ones are not certain.
+        unknown = not reach.any and (not _carries_elsewhere(view) or view.models_hold_no_state())
+        unsure = last_name(effect.target) in _AVERAGING or unknown or view.confidence(walk, reach) == "low"
+        confidence = "low" if unsure else _by_promise(view)
         yield view.problem("BUF301", confidence, walk.place, text, registered_here(reach))
 
 
@@ -75,6 +77,11 @@ def _by_promise(view: FunctionView) -> Confidence:
     if _PROMISES_PARAMETERS.search(view.title):
         return "low"
     return "medium" if _PROMISES_MODEL.search(view.promise) else "low"
+
+
+def _carries_elsewhere(view: FunctionView) -> bool:
+    """Whether other code of the file, for the same models, does walk buffers."""
+    return any(walk.kind == "buffers" for sibling in view.subject.facts.functions for walk in sibling.walks)
 
 
 def _speaks_of_adapters(view: FunctionView) -> bool:

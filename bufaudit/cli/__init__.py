@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-import traceback
 from importlib import import_module
 from typing import Any
 
 import click
 
+from bufaudit.collector import collector_paused
 from bufaudit.errors import BufauditError
 from bufaudit.version import __version__
 
@@ -69,7 +69,8 @@ def main(arguments: list[str] | None = None) -> None:
 def run(arguments: list[str] | None = None) -> int:
     """Run a command and give its exit status."""
     try:
-        status: Any = group.main(arguments, prog_name="bufaudit", standalone_mode=False)
+        with collector_paused():
+            status: Any = group.main(arguments, prog_name="bufaudit", standalone_mode=False)
     except BufauditError as error:
         click.echo(f"bufaudit: {error}", err=True)
         return 2
@@ -80,6 +81,8 @@ def run(arguments: list[str] | None = None) -> int:
         click.echo("bufaudit: interrupted", err=True)
         return 130
     except Exception:
+        import traceback
+
         # Python's own status for it would read as findings.
         traceback.print_exc()
         click.echo("bufaudit: this is a mistake in bufaudit itself; please report it", err=True)

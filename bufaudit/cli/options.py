@@ -84,7 +84,7 @@ def run_options(function: Command) -> Command:
                      help="The pyproject.toml to take settings from, in place of the nearest one."),
         click.option("--isolated", is_flag=True, help="Take no settings from any file."),
     )  # fmt: skip
-    return _decorated(function, decorators)
+    return decorated(function, decorators)
 
 
 def report_options(formats: tuple[str, ...]) -> Callable[[Command], Command]:
@@ -95,10 +95,10 @@ def report_options(formats: tuple[str, ...]) -> Callable[[Command], Command]:
         click.option("-o", "--output-file", type=click.Path(path_type=Path), callback=_standard_output_is_none,
                      help="Where to write it; - for standard output."),
     )  # fmt: skip
-    return lambda function: _decorated(function, decorators)
+    return lambda function: decorated(function, decorators)
 
 
-def _decorated(function: Command, decorators: Sequence[Callable[[Command], Command]]) -> Command:
+def decorated(function: Command, decorators: Sequence[Callable[[Command], Command]]) -> Command:
     """The function with options that help lists in the order of `decorators`."""
     for decorate in reversed(decorators):
         function = decorate(function)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from typing import TYPE_CHECKING, TextIO
 
 import click
@@ -51,6 +51,13 @@ def write(report: bytes, path: Path | None) -> None:
     except OSError as error:
         _drop_standard_output()
         raise CannotWriteError("standard output", error.strerror) from None
+
+
+@contextmanager
+def for_the_report_alone() -> Iterator[None]:
+    """A context in which code that prints, of models and libraries, does so on standard error."""
+    with redirect_stdout(sys.stderr):
+        yield
 
 
 def read_standard_input() -> bytes:

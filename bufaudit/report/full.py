@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bufaudit.report.escapes import printable
-from bufaudit.report.excerpt import excerpt
 from bufaudit.report.summary import closing_lines, statistics_table
 from bufaudit.report.terminal import BLUE, BOLD, CYAN, RED, YELLOW, paint, wrapped
 
@@ -37,6 +36,8 @@ def render(result: ScanResult, *, statistics: bool, color: bool, width: int) -> 
 
 
 def _block(finding: Finding, color: bool, width: int) -> Iterator[str]:
+    from bufaudit.report.excerpt import excerpt
+
     style = _STYLES[finding.severity]
     margin = " " * len(str(finding.line))
     bar = paint("|", BLUE, color)

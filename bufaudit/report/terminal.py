@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from typing import TYPE_CHECKING
 
 from bufaudit.report.escapes import printable
@@ -51,6 +50,8 @@ def shorten(text: str, room: int) -> str:
 
 def wrapped(start: str, text: str, indent: str, width: int) -> list[str]:
     """`text` after `start` in lines of up to `width` characters, those after the first indented; no word is cut."""
+    import textwrap
+
     return textwrap.wrap(
         printable(text),
         width,

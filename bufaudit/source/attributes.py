@@ -115,6 +115,7 @@ def attributes_of_class(node: ast.ClassDef, qualified_name: str, places: Places)
     kept = _kept(methods, built) if running else {}
     if not kept:
         return
+    noisy = any(_draws(method) for method in methods if method.name in running)
     parents = {child: parent for parent in walk(node) for child in ast.iter_child_nodes(parent)}
     for name, found in kept.items():
         uses = Uses(name, parents, listed=found.tensor.listed)
@@ -128,7 +129,7 @@ def attributes_of_class(node: ast.ClassDef, qualified_name: str, places: Places)
                 class_name=qualified_name,
                 method=found.method,
                 name=name,
-                made=found.tensor.made,
+                made="table" if noisy and found.tensor.made == "random" else found.tensor.made,
                 optional=found.tensor.optional,
                 placed=found.tensor.placed,
                 moved=uses.moved or not names.isdisjoint(_MOVES_ITSELF),
@@ -137,6 +138,13 @@ def attributes_of_class(node: ast.ClassDef, qualified_name: str, places: Places)
                 use_line=uses.line,
                 place=places.of(found.target, found.statement),
             )
+
+
+def _draws(method: Definition) -> bool:
+    """Whether a method draws random numbers: what its class has drawn once is noise too, and no weight."""
+    return any(
+        isinstance(node, ast.Call) and dotted(node.func).removeprefix("torch.") in _RANDOM for node in walk(method)
+    )
 
 
 def _is_handed_on(name: str, methods: Iterable[Definition], built: frozenset[str], *, listed: bool) -> bool:

@@ -9,12 +9,12 @@ read that its times could not tell.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import time
 from dataclasses import dataclass
-from hashlib import blake2b
+from functools import cached_property
 from typing import TYPE_CHECKING
+from zlib import crc32
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -61,6 +61,9 @@ def settled(stamp: Stamp | None) -> Stamp | None:
 
 def content_key(data: bytes) -> str:
     """What tells one content from another."""
+    # Where stamps tell that nothing has changed nobody asks, and it takes longer to load than a file to check.
+    from hashlib import blake2b
+
     return blake2b(data, digest_size=16).hexdigest()
 
 
@@ -71,15 +74,22 @@ class FactsCache:
         self._folder = folder
         self._path = folder / "facts.jsonl"
         self._build = build
-        self._lines = self._read()
         self._added: dict[str, Entry] = {}
+
+    @cached_property
+    def _content(self) -> bytes:
+        return self._read()
+
+    @cached_property
+    def _starts(self) -> dict[bytes, int]:
+        return _starts(self._content)
 
     def get(self, path: str) -> Entry | None:
         """What is remembered of the file at a path, whether or not it still holds."""
         if path in self._added:
             return self._added[path]
-        line = self._lines.get(_name(path))
-        return _entry(line) if line is not None else None
+        start = self._starts.get(_name(path))
+        return None if start is None else _entry(_line_at(self._content, start))
 
     def add(self, path: str, entry: Entry) -> None:
         """Remember a file."""
@@ -89,7 +99,9 @@ class FactsCache:
         """Write what was added; a folder that cannot be written is no reason to fail."""
         if not self._added:
             return
-        lines = self._read() | {_name(path): _line(path, entry) for path, entry in self._added.items()}
+        content = self._read()
+        lines = {name: _line_at(content, start) for name, start in _starts(content).items()}
+        lines |= {_name(path): _line(path, entry) for path, entry in self._added.items()}
         with contextlib.suppress(OSError):
             self._prepare_folder()
             self._replace((self._header(), *lines.values()))
@@ -114,33 +126,57 @@ class FactsCache:
             raise
 
     def _header(self) -> bytes:
-        return json.dumps({"bufaudit": 1, "build": self._build}).encode()
+        return _dumped({"bufaudit": 1, "build": self._build})
 
-    def _read(self) -> dict[bytes, bytes]:
-        """The lines of the cache by path, unchecked; none where another build wrote it or it is no plain file."""
+    def _read(self) -> bytes:
+        """What the cache's file holds; nothing where another build wrote it or it is no plain file."""
         try:
             if not self._path.is_file() or self._path.is_symlink():
-                return {}
-            header, _, rest = self._path.read_bytes().partition(b"\n")
+                return b""
+            content = self._path.read_bytes()
         except OSError:
-            return {}
-        if header != self._header():
-            return {}
-        named = ((line.split(b"\t", 2), line) for line in rest.split(b"\n"))
-        return {fields[1]: line for fields, line in named if len(fields) == 3}
+            return b""
+        return content if content.startswith(self._header() + b"\n") else b""
+
+
+def _starts(content: bytes) -> dict[bytes, int]:
+    """Where the line of each path starts, unchecked: most runs read few of many megabytes of lines."""
+    starts: dict[bytes, int] = {}
+    start = content.find(b"\n") + 1
+    while start:
+        name = content.find(b"\t", start) + 1
+        end = content.find(b"\t", name)
+        if not name or end < 0:
+            break
+        starts[content[name:end]] = start
+        start = content.find(b"\n", start) + 1
+    return starts
+
+
+def _line_at(content: bytes, start: int) -> bytes:
+    end = content.find(b"\n", start)
+    return content[start:] if end < 0 else content[start:end]
 
 
 def _name(path: str) -> bytes:
-    return json.dumps(path).encode()
+    return _dumped(path)
 
 
 def _line(path: str, entry: Entry) -> bytes:
-    head = json.dumps([entry.stamp, entry.content, entry.plain, entry.whole]).encode()
+    head = _dumped([entry.stamp, entry.content, entry.plain, entry.whole])
     rest = b"\t".join((_name(path), head, entry.facts))
     return b"\t".join((_checksum(rest), rest))
 
 
+def _dumped(value: object) -> bytes:
+    import json
+
+    return json.dumps(value).encode()
+
+
 def _entry(line: bytes) -> Entry | None:
+    import json
+
     checksum, _, rest = line.partition(b"\t")
     if _checksum(rest) != checksum:
         return None
@@ -159,4 +195,4 @@ def _stamp(values: list[int]) -> Stamp:
 
 
 def _checksum(data: bytes) -> bytes:
-    return blake2b(data, digest_size=12).hexdigest().encode()
+    return b"%08x" % crc32(data)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from bufaudit.patterns import lazy_pattern
+from bufaudit.source import vocabulary
 from bufaudit.source.blocks import Gate, any_word
 from bufaudit.source.facts import DtypeUse
 from bufaudit.source.syntax import Definition, dotted, last_name, source_text, walk
@@ -13,7 +15,7 @@ from bufaudit.source.syntax import Definition, dotted, last_name, source_text, w
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from bufaudit.source.facts import RegistrationFact
+    from bufaudit.source.facts import Cast, RegistrationFact
     from bufaudit.source.syntax import Places
 
 #: Methods that cast to half precision without being told a dtype.
@@ -119,6 +121,26 @@ def module_variables(target: ast.expr, iterable: ast.expr) -> Iterator[str]:
     )
     if walked:
         yield from (node.id for node in walk(target) if isinstance(node, ast.Name))
+
+
+def going_on(found: Sequence[Cast], body: Sequence[ast.stmt]) -> tuple[Cast, ...]:
+    """Casts in some statements, told which of their modules go on to be trained there, or generate for it.
+
+    A dtype that is a variable is half precision where the statements name one: it is one of its values.
+    """
+    receivers = {cast.receiver for cast in found}
+    trained: set[str] = set()
+    half = False
+    for node in (node for statement in body for node in walk(statement)) if receivers else ():
+        if isinstance(node, ast.Attribute) and _HALF.search(node.attr):
+            half = True
+        if isinstance(node, ast.Call) and last_name(dotted(node.func)) in vocabulary.GOES_ON:
+            owner = [node.func.value] if isinstance(node.func, ast.Attribute) else []
+            trained.update(map(source_text, (*owner, *node.args)))
+    return tuple(
+        replace(cast, goes_on=cast.receiver in trained, half=half or _HALF.search(cast.dtype) is not None)
+        for cast in found
+    )
 
 
 def is_precise(fact: RegistrationFact) -> bool:

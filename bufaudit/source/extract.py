@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import ast
-import re
 from bisect import bisect_left
 from functools import cached_property
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
+from bufaudit.patterns import lazy_pattern
 from bufaudit.source import attributes, casts, drops, registrations, restores, vocabulary
 from bufaudit.source.attributes import attributes_of_class
 from bufaudit.source.blocks import Gate, any_word, blocks, code_of, found_by, skeleton
@@ -86,7 +86,7 @@ GATES = (
 
 #: Shorter texts are parsed as they are, which finds errors of syntax where no fact comes from too.
 _WORTH_GATING = 4000
-_GENERATED = re.compile(r"automatically generated from[ \t]+(\S+?modular_\w+\.py)")
+_GENERATED = lazy_pattern(r"automatically generated from[ \t]+(\S+?modular_\w+\.py)")
 
 
 def extract(text: str, *, gated: bool = True) -> FileFacts:

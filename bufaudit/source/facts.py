@@ -137,8 +137,9 @@ class RegistrationFact:
 
     `receiver` is the expression whose module gets the buffer; `class_name` the class around the statement. `made_from`
     is `value`, or where that is a local variable, what the variable was last assigned. `method` is the function around
-    it, `when` tells when that runs, `each_time` whether the value is made anew in each `forward`, and `hazards` what
-    of the value's making does not suit the meta device.
+    it, `when` tells when that runs, `each_time` whether the value is made anew in each `forward`, `in_fit_of_more`
+    whether the fit that registers it also sets attributes that no state dict holds, and `hazards` what of the value's
+    making does not suit the meta device.
     """
 
     class_name: str | None
@@ -153,6 +154,7 @@ class RegistrationFact:
     method: str
     when: Phase
     each_time: bool
+    in_fit_of_more: bool
     hazards: tuple[MetaHazard, ...]
 
     @property
@@ -163,7 +165,10 @@ class RegistrationFact:
 
 @dataclass(frozen=True, slots=True)
 class FillFact:
-    """A method assigns a value to a buffer that its class registers as None, which makes it part of the state dict."""
+    """A method assigns a value to a buffer that its class registers as None, which makes it part of the state dict.
+
+    `in_fit_of_more` is as in `RegistrationFact`.
+    """
 
     class_name: str
     name: str
@@ -171,6 +176,7 @@ class FillFact:
     method: str
     when: Phase
     each_time: bool
+    in_fit_of_more: bool
     place: Place
 
 
@@ -342,7 +348,8 @@ class Cast:
 
     `receiver_type` is the class that the module is made or loaded from, where the code around says so. A module that is
     `one_of_many` comes from a walk over a tree's modules; one that is `handed_on` is cast for another call.
-    One that is `meant` stands at a comment that speaks of buffers.
+    One that is `meant` stands at a comment that speaks of buffers. One that `goes_on` is trained, or generates for its
+    own training, by the same function. It is to `half` precision where that function says so, whatever it calls it.
     """
 
     receiver: str
@@ -352,6 +359,8 @@ class Cast:
     handed_on: bool
     meant: bool
     place: Place
+    goes_on: bool = False
+    half: bool = False
 
 
 @dataclass(frozen=True, slots=True)

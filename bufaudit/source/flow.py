@@ -7,12 +7,12 @@ A loop is read once and branches are merged, so this is no proof; it is what a r
 from __future__ import annotations
 
 import ast
-import re
 from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from bufaudit.patterns import lazy_pattern
 from bufaudit.source import casts, values, vocabulary
 from bufaudit.source.constructors import MODULE_WRAPPERS, annotated_types, constructed_type
 from bufaudit.source.facts import Function
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from bufaudit.source.facts import EffectKind, Guard, Origin, StateKind
     from bufaudit.source.syntax import Places
 
-_DTYPE = re.compile(r"dtype|torch\.(float|bfloat|half|double|int|long|bool)")
+_DTYPE = lazy_pattern(r"dtype|torch\.(float|bfloat|half|double|int|long|bool)")
 _LONGEST_DOC = 1000
 #: No function has a longer name, and looking for words in one takes time that grows with its square.
 _LONGEST_NAME = 1000
@@ -89,7 +89,7 @@ def read_function(
         walks=tuple(record.walks),
         effects=tuple(record.effects),
         calls=tuple(record.calls),
-        casts=tuple(record.casts),
+        casts=casts.going_on(record.casts, body),
     )
     return (own, *nested)
 
@@ -451,7 +451,8 @@ class _Reader:
         if container.kind == "tensor":
             return container
         if container.kind == "iterable":
-            return container.item or NOTHING
+            # One tensor, picked by its position, is no state.
+            return NOTHING if _is_literal_key(node) else container.item or NOTHING
         if container.kind == "tuple":
             return values.union(*container.elements)
         return NOTHING

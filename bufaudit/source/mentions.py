@@ -25,6 +25,7 @@ _WORD = lazy_pattern(r"[A-Za-z_]\w*")
 #: A class that brings its own way to load weights; one that only adds to that of its base class goes through it.
 _LOADER = lazy_pattern(r"\bdef (?:load_weights|_?from_pretrained)\(")
 _BASE_LOADER = lazy_pattern(r"\bsuper\([^()]*\)\.(?:load_weights|_?from_pretrained)\(")
+_FORWARD = lazy_pattern(r"\n    def forward\(")
 #: A setting that names a class, in the body of a class: nothing is made of it there.
 _SETTING = lazy_pattern(r"(?<=\n)    (?P<name>\w+)[ \t]*(?::[^=\n]*)?=(?P<value>[^\n]*)")
 #: A class that transformers is asked to load, or is told of.
@@ -48,13 +49,15 @@ class Mention:
     """A top-level definition, or an assignment, and the names that it makes something of.
 
     A class that `loads_itself` does not leave its weights to a base class. Its `settings` are pairs of an attribute of
-    the class and a capitalised name that it stands for.
+    the class and a capitalised name that it stands for. One that `is_shell` has a `forward` and no base class: what it
+    builds is in no module's state dict.
     """
 
     name: str
     used: frozenset[str]
     loads_itself: bool = False
     settings: frozenset[tuple[str, str]] = frozenset()
+    is_shell: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +94,8 @@ def mentions_of(text: str) -> Mentions:
         used = {match["called"] or match["given"] for match in _USED.finditer(body)}
         used |= set(_WORD.findall(header["bases"] or "")) if is_class else set()
         loads_itself = is_class and _LOADER.search(body) is not None and _BASE_LOADER.search(body) is None
-        found.append(Mention(header["name"], frozenset(used), loads_itself, settings))
+        is_shell = is_class and not header["bases"] and _FORWARD.search(body) is not None
+        found.append(Mention(header["name"], frozenset(used), loads_itself, settings, is_shell))
     found += _tables(code, position, len(code))
     loaded = frozenset(match["class"] or match["told"] for match in _LOADED.finditer(code))
     fills, saves = _FILLS.search(code) is not None, _SAVES.search(code) is not None

@@ -10,7 +10,7 @@ from bufaudit.source.syntax import walk
 
 if TYPE_CHECKING:
     import re
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from bufaudit.source.facts import Phase
     from bufaudit.source.syntax import Definition
@@ -24,6 +24,9 @@ _STARTS: tuple[tuple[Phase, re.Pattern[str]], ...] = (
     ("forward", lazy_pattern(r"_?forward(_.*)?|__call__|encode|decode|predict|transform|sample|generate")),
     ("training", lazy_pattern(r"_?(partial_)?fit(_.*)?|(on_train|on_fit|calibrate|observe)(_.+)?|training_step")),
 )
+
+#: How those methods are called that fit a module to data by themselves, rather than in somebody's loop.
+_FIT = lazy_pattern(r"_?(partial_)?fit(_.*)?")
 
 
 def phases(calls: Calls) -> dict[str, Phase]:
@@ -50,6 +53,26 @@ def each_time(methods: Sequence[Definition]) -> frozenset[ast.stmt]:
                     reached.add(name)
                     pending.append(name)
     return frozenset(found)
+
+
+def fits_of_more(methods: Sequence[Definition], calls: Calls, buffers: Collection[str]) -> frozenset[str]:
+    """The methods that run in a fit, where that also sets attributes which are no buffers, and so in no state dict."""
+    fits = reached_from((name for name in calls if _FIT.fullmatch(name)), calls)
+    of_fits = (method for method in methods if method.name in fits)
+    return fits if any(_sets_others(method, buffers) for method in of_fits) else frozenset()
+
+
+def _sets_others(method: Definition, buffers: Collection[str]) -> bool:
+    """Whether a method gives an attribute of self, other than some buffers, a value, or leaves that to a base class."""
+    for node in walk(method):
+        match node:
+            case ast.Call(func=ast.Attribute(value=ast.Call(func=ast.Name(id="super")), attr=name)):
+                if _FIT.fullmatch(name):
+                    return True
+            case ast.Assign(targets=[ast.Attribute(value=ast.Name(id="self"), attr=name), *_], value=value):
+                if name not in buffers and not isinstance(value, ast.Constant):
+                    return True
+    return False
 
 
 def _always(body: Sequence[ast.stmt]) -> Iterator[ast.stmt]:

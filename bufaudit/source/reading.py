@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import gc
 import os
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
 
 from bufaudit.codec import from_json, to_json
 from bufaudit.collector import collector_paused
 from bufaudit.source.cache import Entry, content_key, settled, stamp_of
 from bufaudit.source.facts import FileFacts
-from bufaudit.source.mentions import Mentions, mentions_of
-from bufaudit.source.parameters import ParameterPlace, parameters_of
-from bufaudit.source.parts import Parts, parts_of_classes
 from bufaudit.source.text import Unreadable, decode, read_source
 
 if TYPE_CHECKING:
@@ -21,14 +18,16 @@ if TYPE_CHECKING:
 
     from bufaudit.source.cache import FactsCache
     from bufaudit.source.facts import Function
+    from bufaudit.source.mentions import Mentions
+    from bufaudit.source.parameters import ParameterPlace
+    from bufaudit.source.parts import Parts
 
 #: Fewer files than this are read here: starting workers would take longer.
 _WORTH_WORKERS = 48
 _CHUNK = 24
 
 
-@dataclass(frozen=True, slots=True)
-class _Errand:
+class _Errand(NamedTuple):
     """A file for a worker to read, the whole of it or what facts come from; `kept` where a cache remembers it."""
 
     path: str
@@ -36,8 +35,7 @@ class _Errand:
     kept: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class _Reading:
+class _Reading(NamedTuple):
     """What a worker sends back of one file."""
 
     path: str
@@ -85,16 +83,22 @@ class FactsStore:
 
     def parts(self, path: str) -> Mapping[str, Parts]:
         """The parts of a file's classes, by their names."""
+        from bufaudit.source.parts import parts_of_classes
+
         text = self._text(path)
         return {} if isinstance(text, Unreadable) else parts_of_classes(text)
 
     def mentions(self, path: str) -> Mentions:
         """What the definitions of a file make things of."""
+        from bufaudit.source.mentions import Mentions, mentions_of
+
         text = self._text(path)
         return Mentions() if isinstance(text, Unreadable) else mentions_of(text)
 
     def parameters(self, path: str) -> tuple[ParameterPlace, ...]:
         """Where the classes and functions of a file register parameters."""
+        from bufaudit.source.parameters import parameters_of
+
         text = self._text(path)
         return () if isinstance(text, Unreadable) else parameters_of(text)
 

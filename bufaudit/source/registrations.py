@@ -13,7 +13,7 @@ from bufaudit.source import vocabulary
 from bufaudit.source.blocks import Gate, any_word
 from bufaudit.source.facts import FillFact, RegistrationFact
 from bufaudit.source.hazards import hazards_of
-from bufaudit.source.phases import calls_on_self, each_time, phases, reached_from
+from bufaudit.source.phases import calls_on_self, each_time, fits_of_more, phases, reached_from
 from bufaudit.source.syntax import Definition, constant_string, dotted, last_name, name_pattern, source_text, walk
 
 if TYPE_CHECKING:
@@ -74,9 +74,10 @@ class RegistrationReader:
         when = phases(calls)
         callers = _Callers(methods)
         always = {statement.lineno for statement in each_time(methods)}
+        of_more = fits_of_more(methods, calls, {fact.name for _, fact in found})
         for method, fact in found:
             anew = fact.condition is None and fact.place.line in always and not _speaks_of(fact.value, fact.name)
-            fact = replace(fact, when=when[method.name], each_time=anew)
+            fact = replace(fact, when=when[method.name], each_time=anew, in_fit_of_more=method.name in of_more)
             if method.name not in built:
                 late = f"{method.name}() is called"
                 fact = replace(fact, condition=f"{late} and {fact.condition}" if fact.condition else late)
@@ -94,8 +95,10 @@ class RegistrationReader:
         if not names:
             return
         methods = [child for child in node.body if isinstance(child, Definition)]
-        when = phases(calls_on_self(methods))
+        calls = calls_on_self(methods)
+        when = phases(calls)
         always = each_time(methods)
+        of_more = fits_of_more(methods, calls, {fact.name for fact in registered})
         for method in methods:
             for statement in (each for each in walk(method) if isinstance(each, ast.stmt)):
                 value, attributes = _assigned_on_self(statement)
@@ -103,7 +106,8 @@ class RegistrationReader:
                     place = self.places.of(statement, statement)
                     made_from = source_text(value)
                     anew = statement in always and not _speaks_of(made_from, name)
-                    yield FillFact(qualified_name, name, made_from, method.name, when[method.name], anew, place)
+                    phase, more = when[method.name], method.name in of_more
+                    yield FillFact(qualified_name, name, made_from, method.name, phase, anew, more, place)
 
     def _block(self, body: Sequence[ast.stmt], class_name: str | None, context: _Context) -> Iterator[RegistrationFact]:
         for statement in body:
@@ -256,6 +260,7 @@ class RegistrationReader:
                 method=context.method,
                 when="construction" if context.method == "__init__" else "later",
                 each_time=False,
+                in_fit_of_more=False,
                 hazards=() if context.on_cpu else hazards_of(value, context.assigned),
             )
 

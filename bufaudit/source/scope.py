@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import ast
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from bufaudit.patterns import lazy_pattern
 from bufaudit.source.facts import Import
 from bufaudit.source.syntax import dotted, last_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-_TORCH_NN = re.compile(r"^(torch\.nn(\.modules(\.\w+)?|\.parameter)?|torch\.nn\.modules)\.Buffer$")
+_TORCH_NN = lazy_pattern(r"^(torch\.nn(\.modules(\.\w+)?|\.parameter)?|torch\.nn\.modules)\.Buffer$")
 
 
 @dataclass(frozen=True, slots=True)

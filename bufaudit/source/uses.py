@@ -108,7 +108,16 @@ class Uses:
             self._note(fate.kind, fate.node, counts=counts)
             if fate.kind == "named" and fate.name not in followed:
                 followed.add(fate.name)
-                pending += [(node, fate.listed) for node in _loads(method, fate.name)]
+                never = {id(node) for other in self._instead_of(fate.node) for node in walk(other)}
+                pending += [(node, fate.listed) for node in _loads(method, fate.name) if id(node) not in never]
+
+    def _instead_of(self, statement: ast.AST) -> Iterator[ast.stmt]:
+        """What does not run after a statement: the other branches of the conditions that it stands under."""
+        while not isinstance(statement, Definition | ast.For | ast.While):
+            parent = self._parents[statement]
+            if isinstance(parent, ast.If):
+                yield from parent.orelse if statement in parent.body else parent.body
+            statement = parent
 
     def _note(self, kind: _Kind, node: ast.AST, *, counts: bool) -> None:
         if kind == "moved":

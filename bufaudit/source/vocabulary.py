@@ -223,19 +223,22 @@ GOES_ON = frozenset(
 )  # fmt: skip
 
 
-#: Marks of a file that trains a model, and of one that makes rotary frequencies of another module anew.
+#: Marks of a file that trains a model, of one that freezes parameters, which is done to train others, and of one that
+#: makes rotary frequencies of another module anew.
 TRAINS = "(trains)"
+FREEZES = "(freezes)"
 RENEWS_FREQUENCIES = "(renews frequencies)"
-_TRAINING = re.compile(
+_TRAINING = lazy_pattern(
     r"\.backward\(|\boptimizer\b|gradient_checkpointing_enable|enable_input_require_grads|"
-    r"prepare_model_for_kbit_training|get_peft_model|\w[Ll]oss\(|\.requires_grad\b(?!_)"
+    r"prepare_model_for_kbit_training|get_peft_model|\w[Ll]oss\(|\.requires_grad\b(?!_|[ \t]*=[ \t]*False)"
 )
-_RENEWAL = re.compile(r"(?<!self)\.(\w*inv_freq|rotary_emb)(\.data)?[ \t]*=(?!=)")
+_FREEZING = lazy_pattern(r"\.requires_grad[ \t]*=[ \t]*False")
+_RENEWAL = lazy_pattern(r"(?<!self)\.(\w*inv_freq|rotary_emb)(\.data)?[ \t]*=(?!=)")
 
 
 def training_marks(code: str) -> set[str]:
-    """Whether the code of a file trains a model, and whether it makes rotary frequencies anew."""
-    marks = ((TRAINS, _TRAINING), (RENEWS_FREQUENCIES, _RENEWAL))
+    """Whether the code of a file trains a model, or a part of one, and whether it makes rotary frequencies anew."""
+    marks = ((TRAINS, _TRAINING), (FREEZES, _FREEZING), (RENEWS_FREQUENCIES, _RENEWAL))
     return {mark for mark, pattern in marks if pattern.search(code)}
 
 

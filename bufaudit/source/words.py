@@ -35,6 +35,5 @@ def _is_telling(word: str) -> bool:
         or vocabulary.ADAPTER.search(word)
         or vocabulary.speaks_of_statistics(word)
         or vocabulary.speaks_of_precision(word)
-        or word in vocabulary.GOES_ON
         or word in vocabulary.NOT_LIVE
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import wraps
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
@@ -13,12 +14,13 @@ from torch import nn
 
 from bufaudit.errors import BufauditError
 from bufaudit.tracing.configs import load_class, make_config
+from bufaudit.tracing.offline import offline
 from bufaudit.tracing.provenance import Ledger
 from bufaudit.tracing.reasons import reason
 from bufaudit.tracing.recorder import Recorder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from bufaudit.tracing.targets import Target
 
@@ -52,6 +54,14 @@ def construct(target: Target) -> nn.Module:
 
 def on_meta(target: Target) -> BuiltModel:
     """The target's model on the meta device, its weights tied but never initialised. Raises `BuildError`."""
+    with offline():
+        # Before anything is patched: an import may take hold of what it finds.
+        with suppress(Exception):
+            load_class(target.model_class)
+        return _on_meta(target)
+
+
+def _on_meta(target: Target) -> BuiltModel:
     with without_initialisation():
         try:
             with _META:
@@ -70,17 +80,31 @@ def without_initialisation() -> Iterator[None]:
     """A context in which the initialisers of torch and of transformers' models leave tensors as they are."""
     initialisers = {name: value for name, value in vars(nn.init).items() if name.endswith("_") and name[0] != "_"}
     users = [module for name, module in list(sys.modules.items()) if name.startswith("torch.nn.")]
+    active = True
+
+    def skipping(original: Callable[..., Any]) -> Callable[..., Any]:
+        # Modules that are imported in here, by a constructor, keep what they find.
+        @wraps(original)
+        def initialise(tensor: Any, *args: Any, **kwargs: Any) -> Any:
+            return tensor if active else original(tensor, *args, **kwargs)
+
+        return initialise
+
+    skipped = {name: skipping(initialiser) for name, initialiser in initialisers.items()}
     with ExitStack() as stack:
         for module in users:
             for name in initialisers.keys() & vars(module).keys():
                 if vars(module)[name] is initialisers[name]:
-                    stack.enter_context(patch.object(module, name, _untouched))
+                    stack.enter_context(patch.object(module, name, skipped[name]))
         if "transformers.modeling_utils" in sys.modules:
             from transformers import PreTrainedModel
 
-            stack.enter_context(patch.object(PreTrainedModel, "initialize_weights", _untouched))
-        yield
+            stack.enter_context(patch.object(PreTrainedModel, "initialize_weights", _nothing))
+        try:
+            yield
+        finally:
+            active = False
 
 
-def _untouched(tensor: Any = None, *args: Any, **kwargs: Any) -> Any:
-    return tensor
+def _nothing(*args: Any, **kwargs: Any) -> None:
+    """Does nothing."""

@@ -114,21 +114,31 @@ def state_dict(checkpoint: Checkpoint, ledger: Ledger) -> dict[str, torch.Tensor
 
 
 @contextmanager
-def in_place_of_files(checkpoint: Checkpoint, ledger: Ledger) -> Iterator[Path]:
+def in_place_of_files(checkpoint: Checkpoint, ledger: Ledger) -> Iterator[Folder]:
     """A folder whose `model.safetensors` transformers reads as the checkpoint, whatever rank reads it."""
     from transformers import modeling_utils
 
     def opened(*_: Any, **__: Any) -> _File:
+        given.read = True
         return _File(checkpoint, ledger)
 
     with tempfile.TemporaryDirectory(prefix="bufaudit-") as name:
         folder = Path(name)
+        given = Folder(folder)
         # Its name is what counts; nothing of it is read.
         (folder / "model.safetensors").touch()
         for companion, content in checkpoint.companions.items():
             (folder / companion).write_bytes(content)
         with mock.patch.object(modeling_utils, "safe_open", opened):
-            yield folder
+            yield given
+
+
+@dataclass(slots=True)
+class Folder:
+    """Where the checkpoint seems to lie; `read` tells whether anybody has opened it."""
+
+    path: Path
+    read: bool = False
 
 
 class _File:

@@ -97,7 +97,5 @@ if __name__ == "__main__":
     except Exception:
         sys.excepthook(*sys.exc_info())
         status = 1
-    sys.stdout.flush()
-    sys.stderr.flush()
     # Threads and exit handlers of the model's code are not waited for.
     os._exit(status)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import json
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from bufaudit.errors import BufauditError, printable
 from bufaudit.selection import closest
+from bufaudit.tracing.offline import offline
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -21,8 +23,14 @@ if TYPE_CHECKING:
 _TAKEN_BY_ALL = frozenset(
     {"attn_implementation", "dtype", "experts_implementation", "num_labels", "output_attentions", "torch_dtype"}
 )
-#: Says which release wrote a config, and nothing of the model.
-_STAMP = "transformers_version"
+#: What a file says of the release that wrote it, and of the kernels to run; those may be code from elsewhere.
+_NO_OPTIONS = frozenset(
+    {
+        "transformers_version",
+        *("attn_implementation", "_attn_implementation", "_attn_implementation_internal"),
+        *("experts_implementation", "_experts_implementation", "_experts_implementation_internal"),
+    }
+)
 _DEPTH = "num_hidden_layers"
 
 
@@ -97,10 +105,11 @@ def make_config(recipe: ConfigRecipe) -> Any:
     caught.
     """
     kind = load_class(recipe.config_class)
-    values = {key: copy.deepcopy(value) for key, value in recipe.values.items() if key != _STAMP}
+    values = _options_alone(recipe.values)
     for key, value in recipe.settings.items():
         _lay_over(kind, values, _from_the_whole(kind, key, recipe.part), value)
-    config = kind.from_dict(values)
+    with offline():
+        config = kind.from_dict(values)
     return config if recipe.part is None else _inner(config, recipe.part)
 
 
@@ -133,10 +142,16 @@ def sub_configs(kind: Any) -> dict[str, Any]:
 
 @cache
 def _default_config(kind: Any) -> Any | None:
-    try:
+    with offline(), suppress(Exception):
         return kind()
-    except Exception:
-        return None
+    return None
+
+
+def _options_alone(values: Any) -> Any:
+    """A copy of a file's values, those of sub-configs too, without what is no option of the model."""
+    if isinstance(values, dict):
+        return {key: _options_alone(value) for key, value in values.items() if key not in _NO_OPTIONS}
+    return copy.deepcopy(values)
 
 
 def _inner(config: Any, part: str) -> Any:

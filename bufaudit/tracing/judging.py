@@ -22,9 +22,11 @@ if TYPE_CHECKING:
 class Final:
     """What a tensor holds in the end: the origins of its elements, and whether its memory ever held the checkpoint's.
 
-    Without elements it has no origin, 0. `overwritten_at` is the line that wrote something else over that.
+    `kind` is what it is in the end. Without elements it has no origin, 0. `overwritten_at` is the line that wrote
+    something else over the checkpoint's value.
     """
 
+    kind: Kind
     origin: int
     loaded: bool
     overwritten_at: str | None = None
@@ -46,11 +48,11 @@ def describe(model: nn.Module) -> Mapping[str, tuple[Kind, tuple[int, ...], str]
 def final(model: nn.Module, ledger: Ledger) -> dict[str, Final]:
     """What each name of a loaded model holds."""
     ends = {}
-    for name, _, tensor in _tensors(model):
+    for name, kind, tensor in _tensors(model):
         shown = whole(tensor)
         memory = ledger.memory(shown)
         origin = UNWRITTEN if memory.on_meta else ledger.origin(shown)
-        ends[name] = Final(origin if shown.numel() else 0, memory.loaded, memory.overwritten_at)
+        ends[name] = Final(kind, origin if shown.numel() else 0, memory.loaded, memory.overwritten_at)
     return ends
 
 
@@ -84,12 +86,14 @@ def outcome(kind: Kind, in_checkpoint: bool, end: Final | None, *, was_loaded: b
     return "restored" if kind == "non_persistent_buffer" else "absent"
 
 
-def reason(outcome: str, end: Final | None) -> str | None:
-    """What the outcome alone does not say."""
+def reason(kind: Kind, outcome: str, end: Final | None) -> str | None:
+    """What the outcome alone does not say of a tensor that construction makes one of `kind`."""
     if outcome == "dropped" and end is not None and end.origin == 0:
         return "it is left without elements"
     if outcome == "overwritten" and end is not None and end.overwritten_at is not None:
         return f"initialised again at {end.overwritten_at}"
+    if end is not None and end.kind != kind:
+        return f"the load makes it a {end.kind.replace('_', ' ')}"
     return None
 
 

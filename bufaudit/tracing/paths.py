@@ -14,6 +14,7 @@ import torch
 
 from bufaudit.declarations import package_path
 from bufaudit.errors import BufauditError, printable
+from bufaudit.selection import closest
 from bufaudit.tracing import checkpoint as checkpoints
 from bufaudit.tracing import stand_in
 from bufaudit.tracing.build import construct, without_initialisation
@@ -37,7 +38,7 @@ NAMES = ("zero3", "from_pretrained", "params-only")
 _OLDEST, _NEWEST = (4, 57), (5, 999)
 #: What the adapters take hold of, or lean on, in `transformers.modeling_utils`.
 _ENTRY_POINTS = ("safe_open", "load_state_dict", "is_deepspeed_zero3_enabled")
-_ZERO3_ENTRY_POINTS = ("_load_state_dict_into_zero3_model",)
+_ZERO3_LOADER = "_load_state_dict_into_zero3_model"
 
 
 class UntracedError(BufauditError):
@@ -53,9 +54,14 @@ class UnknownPathError(BufauditError):
         )
 
 
+class LoaderError(BufauditError):
+    """A `module:function` that leads to no function."""
+
+
 @dataclass(frozen=True, slots=True)
 class LoadPath:
-    """A load path. `alike` tells that no rank can know which one it is, so that one trace stands for all of them.
+    """A load path. `alike` tells that no rank can know which one it is, so that one trace stands for all of them;
+    `reads_files` that it takes the checkpoint from a folder, and not as a state dict.
 
     `around` sets up what surrounds all ranks and gives what one rank does: from its number to the loaded model.
     `loader` is the place of the code that loads.
@@ -63,6 +69,7 @@ class LoadPath:
 
     name: str
     alike: bool
+    reads_files: bool
     around: Callable[[Run], Any]
     loader: str | None = None
 
@@ -84,31 +91,45 @@ class Run:
 
 
 def find(name: str) -> LoadPath:
-    """The path of a name. Raises `UnknownPathError`, and `UntracedError` where it cannot be followed here."""
+    """The path of a name. Raises as `check_name` does, and `UntracedError` where it cannot be followed here."""
     match name:
         case "zero3":
-            _check_release((*_ENTRY_POINTS, *_ZERO3_ENTRY_POINTS))
-            return LoadPath(name, alike=False, around=_zero3, loader=_place_in_transformers(_ZERO3_ENTRY_POINTS[0]))
+            _check_release((*_ENTRY_POINTS, _ZERO3_LOADER))
+            return LoadPath(
+                name,
+                alike=False,
+                reads_files=True,
+                around=_zero3,
+                loader=_place(_zero3_loader()),
+            )
         case "from_pretrained":
             _check_release(_ENTRY_POINTS)
-            return LoadPath(name, alike=True, around=_from_pretrained, loader=_place_in_transformers("PreTrainedModel"))
+            return LoadPath(
+                name,
+                alike=True,
+                reads_files=True,
+                around=_from_pretrained,
+                loader=_place(_loader()),
+            )
         case "params-only":
-            return LoadPath(name, alike=True, around=_params_only)
+            return LoadPath(name, alike=True, reads_files=False, around=_params_only)
     if ":" not in name:
         raise UnknownPathError(name)
     return replace(of_function(_function(name)), name=name)
 
 
 def check_name(name: str) -> None:
-    """Raise `UnknownPathError` for a name that can be none."""
-    if name not in NAMES and ":" not in name:
+    """Raise `UnknownPathError` for a name that can be none, and `LoaderError` for one that leads to no function."""
+    if ":" in name:
+        _function(name)
+    elif name not in NAMES:
         raise UnknownPathError(name)
 
 
 def of_function(function: Callable[[nn.Module, dict[str, torch.Tensor]], object]) -> LoadPath:
     """A path that is a function of the user's."""
     name = f"{function.__module__}:{function.__qualname__}"
-    return LoadPath(name, alike=False, around=_calling(function), loader=_place(function))
+    return LoadPath(name, alike=False, reads_files=False, around=_calling(function), loader=_place(function))
 
 
 def _place(function: Any) -> str | None:
@@ -117,11 +138,24 @@ def _place(function: Any) -> str | None:
     return None if code is None else f"{package_path(code.co_filename)}:{code.co_firstlineno}"
 
 
-def _place_in_transformers(name: str) -> str | None:
+def _loader() -> Any:
+    from transformers import PreTrainedModel
+
+    return PreTrainedModel._load_pretrained_model
+
+
+def _zero3_loader() -> Any:
     from transformers import modeling_utils
 
-    found: Any = getattr(modeling_utils, name)
-    return _place(vars(found)["_load_pretrained_model"].__func__ if inspect.isclass(found) else found)
+    return getattr(modeling_utils, _ZERO3_LOADER)
+
+
+def _unknown_loader(entry: str) -> UntracedError:
+    import transformers
+
+    return UntracedError(
+        f"transformers {transformers.__version__} does not load through {entry}, as releases known here do"
+    )
 
 
 def _check_release(entry_points: tuple[str, ...]) -> None:
@@ -152,7 +186,14 @@ def _from_pretrained(run: Run) -> Iterator[Callable[[int], nn.Module]]:
         def load(rank: int) -> nn.Module:
             # A saved config is not always what it was made from.
             config = {} if _CONFIG in run.checkpoint.companions else {"config": make_config(recipe)}
-            model: nn.Module = kind.from_pretrained(str(folder), use_safetensors=True, **config)
+            try:
+                model: nn.Module = kind.from_pretrained(str(folder.path), use_safetensors=True, **config)
+            except Exception as error:
+                if folder.read or not type(error).__module__.startswith("safetensors"):
+                    raise
+                raise _unknown_loader("modeling_utils.safe_open") from error
+            if not folder.read:
+                raise _unknown_loader("modeling_utils.safe_open")
             return model
 
         yield load
@@ -160,13 +201,23 @@ def _from_pretrained(run: Run) -> Iterator[Callable[[int], nn.Module]]:
 
 @contextmanager
 def _zero3(run: Run) -> Iterator[Callable[[int], nn.Module]]:
+    from transformers import modeling_utils
     from transformers.integrations import deepspeed as integration
 
     config = _DeepSpeedConfig()
     with ExitStack() as stack:
         stack.enter_context(mock.patch.object(integration, "_hf_deepspeed_config_weak_ref", lambda: config))
         stack.enter_context(stand_in.deepspeed(run.ranks, run.ledger))
-        yield stack.enter_context(_from_pretrained(run))
+        loader = stack.enter_context(mock.patch.object(modeling_utils, _ZERO3_LOADER, wraps=_zero3_loader()))
+        load = stack.enter_context(_from_pretrained(run))
+
+        def and_check(rank: int) -> nn.Module:
+            model: nn.Module = load(rank)
+            if not loader.called:
+                raise _unknown_loader(f"modeling_utils.{_ZERO3_LOADER}")
+            return model
+
+        yield and_check
 
 
 @contextmanager
@@ -203,12 +254,17 @@ def _function(name: str) -> Callable[[nn.Module, dict[str, torch.Tensor]], objec
     module, _, path = name.partition(":")
     try:
         found: Any = import_module(module)
-        for part in path.split("."):
-            found = getattr(found, part)
     except Exception as error:
-        raise UntracedError(f"{printable(name)} cannot be imported: {type(error).__name__}: {error}") from None
+        why = f"{type(error).__name__}: {printable(error)}"
+        raise LoaderError(f"the load path {printable(name)} cannot be imported: {why}") from None
+    for part in path.split("."):
+        near = closest(part, vars(found)) if hasattr(found, "__dict__") else None
+        found = getattr(found, part, None)
+        if found is None:
+            hint = "" if near is None else f"; did you mean {printable(near)}?"
+            raise LoaderError(f'there is no "{printable(path)}" in {printable(module)}{hint}')
     if not callable(found):
-        raise UntracedError(f"{printable(name)} is no function")
+        raise LoaderError(f"{printable(name)} is no function")
     function: Callable[[nn.Module, dict[str, torch.Tensor]], object] = found
     return function
 

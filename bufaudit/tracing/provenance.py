@@ -6,7 +6,9 @@ and views share what they see. Storages are held alive, so that none is mistaken
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from itertools import product
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ _MOST_PIECES = 4096
 
 Span = tuple[int, int, int]
 """First byte, byte after the last, origin."""
+_FIRST, _LAST = itemgetter(0), itemgetter(1)
 
 
 class Memory:
@@ -56,23 +59,31 @@ class Memory:
         if start <= 0 and end >= self.size:
             self.spans = [(0, self.size, origin)]
         elif start < end:
-            self.spans = _merged(
+            low, high = self._met(start, end)
+            # With a neighbour on each side, which may have the same origin.
+            near = slice(max(low - 1, 0), high + 1)
+            spans = self.spans[near]
+            self.spans[near] = _merged(
                 [
-                    *((first, min(last, start), old) for first, last, old in self.spans if first < start),
+                    *((first, min(last, start), old) for first, last, old in spans if first < start),
                     (start, end, origin),
-                    *((max(first, end), last, old) for first, last, old in self.spans if last > end),
+                    *((max(first, end), last, old) for first, last, old in spans if last > end),
                 ]
             )
 
     def read(self, start: int, end: int) -> int:
         """The union of the origins in a range of bytes; nothing where the range is empty."""
-        if len(self.spans) == 1:
-            return self.spans[0][2] if start < end else 0
+        if start >= end:
+            return 0
+        low, high = self._met(start, end)
         origin = 0
-        for first, last, of_span in self.spans:
-            if first < end and last > start:
-                origin |= of_span
+        for _, _, of_span in self.spans[low:high]:
+            origin |= of_span
         return origin
+
+    def _met(self, start: int, end: int) -> tuple[int, int]:
+        """The indices between which spans share bytes with a range; a tensor may be written in thousands of pieces."""
+        return bisect_right(self.spans, start, key=_LAST), bisect_left(self.spans, end, key=_FIRST)
 
 
 class Ledger:

@@ -32,7 +32,7 @@ def reason(error: BaseException, recipe: ConfigRecipe | None) -> str:
     if ran_out_of_memory(error):
         return f"it ran out of memory ({text})"
     parts = () if recipe is None or recipe.values or recipe.settings else open_parts(load_class(recipe.config_class))
-    if parts:
+    if parts and not isinstance(error, OSError):
         given = " ".join(f"--set {name}.model_type=TYPE" for name in parts)
         return f"its config has no default for {', '.join(parts)}; say what they are with {given}"
     key = _open_option(error, recipe)

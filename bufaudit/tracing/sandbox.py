@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from bufaudit.codec import from_json
 from bufaudit.errors import printable
 from bufaudit.outcomes import ModelReport, ProbeResult
-from bufaudit.tracing.targets import TargetError
+from bufaudit.tracing.mistakes import TargetError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

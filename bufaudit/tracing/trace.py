@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from bufaudit.collector import collector_paused
 from bufaudit.declarations import declared_at
-from bufaudit.failures import path_error
+from bufaudit.failures import first_line, path_error
 from bufaudit.grouping import folded
 from bufaudit.outcomes import ModelReport, PathReport, TensorReport
 from bufaudit.tracing import checkpoint as checkpoints
@@ -62,21 +63,34 @@ def trace_model(
             return ModelReport(error=str(error), **versions)
         tensors = describe(built.model)
         places = declared_at(built.model)
-        if checkpoint is None:
-            checkpoint = default_checkpoint(target, built.model)
-        named = checkpoints.by_name(built.model, checkpoint)
+        files = _files(target, built.model, checkpoint)
         escaped = ", ".join(map(str, folded(built.escaped)))
         del built
-        reports = tuple(_follow(path, target, (checkpoint, named), tensors, places, world_size) for path in paths)
+        reports = tuple(_follow(path, target, files, tensors, places, world_size) for path in paths)
     notes = (f"made outside of the meta device, whatever it is told: {escaped}",) if escaped else ()
     return ModelReport(paths=reports, notes=notes, **versions)
 
 
-def default_checkpoint(target: Target, model: nn.Module) -> Checkpoint:
-    """What the model's own library would save of it."""
+@dataclass(frozen=True, slots=True)
+class _Files:
+    """A checkpoint as its files have it, and under the model's own names; or the reason why nothing can be saved."""
+
+    saved: Checkpoint
+    named: Checkpoint
+    failure: str | None = None
+
+
+def _files(target: Target, model: nn.Module, given: Checkpoint | None) -> _Files:
+    if given is not None:
+        return _Files(given, checkpoints.by_name(model, given))
+    plain = checkpoints.plain(model)
     if target.config is None:
-        return checkpoints.plain(model)
-    return checkpoints.saved_by_transformers(model)
+        return _Files(plain, plain)
+    try:
+        saved = checkpoints.saved_by_transformers(model)
+    except (Exception, UntraceableError) as error:
+        return _Files(plain, plain, f"the model cannot be saved: {type(error).__name__}: {first_line(error)}")
+    return _Files(saved, checkpoints.by_name(model, saved))
 
 
 @dataclass(slots=True)
@@ -90,7 +104,7 @@ class _Seen:
 def _follow(
     path: str | LoadPath,
     target: Target,
-    files: tuple[Checkpoint, Checkpoint],
+    files: _Files,
     tensors: Mapping[str, tuple[Kind, tuple[int, ...], str]],
     places: Mapping[str, str],
     world_size: int,
@@ -105,7 +119,7 @@ def _follow(
         return _untraced(name, tensors, places, world_size, error.reason)
     reports = []
     for each, (kind, shape, dtype) in tensors.items():
-        in_checkpoint = each in files[0].holds
+        in_checkpoint = each in files.named.holds
         finals = [rank.final.get(each) for rank in seen]
         outcomes = tuple(
             "raised"
@@ -122,7 +136,7 @@ def _follow(
                 outcomes,
                 partial=any(end is not None and end.partial for end in finals),
                 declared_at=places.get(each),
-                reason=next(filter(None, map(reason_of, outcomes, finals)), None),
+                reason=next(filter(None, map(partial(reason_of, kind), outcomes, finals)), None),
             )
         )
     return PathReport(name, tuple(reports), error=error, loader=found.loader)
@@ -134,9 +148,11 @@ class _Untraced:
 
 
 def _run(
-    path: LoadPath, target: Target, files: tuple[Checkpoint, Checkpoint], world_size: int
+    path: LoadPath, target: Target, files: _Files, world_size: int
 ) -> tuple[list[_Seen], PathError | _Untraced | None]:
     """Run a path on every rank, or on one that stands for all."""
+    if files.failure is not None and path.reads_files:
+        raise UntracedError(files.failure)
     size = 1 if path.alike else world_size
     ledger = Ledger()
     ranks = Ranks(size)
@@ -145,7 +161,7 @@ def _run(
     def loaded(rank: int, model: nn.Module) -> None:
         seen[rank].loaded = frozenset(held(model, ledger))
 
-    run = Run(target, *files, ranks, ledger, loaded)
+    run = Run(target, files.saved, files.named, ranks, ledger, loaded)
     with ExitStack() as stack:
         stack.enter_context(without_draws())
         join = None if path.alike else stack.enter_context(process_group(ranks, ledger))

@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from bufaudit.errors import BufauditError
+from bufaudit.errors import BufauditError, printable
 from bufaudit.outcomes import ModelReport, PathReport, VerifyResult
 from bufaudit.trial.errors import TrialError
 from bufaudit.trial.group import ENVIRONMENT, attempt, rank_group
@@ -32,6 +32,13 @@ _NEEDED_BY_ALL = ("torch", "transformers", "safetensors")
 _NEEDED = {"zero3": (*_NEEDED_BY_ALL, "accelerate", "deepspeed")}
 
 
+class UnknownPathError(BufauditError):
+    """A path that cannot be tried."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f'there is no load path "{printable(name)}" to try; known are {", ".join(PATHS)}')
+
+
 class MissingPackageError(BufauditError):
     """A package that a path needs is not installed."""
 
@@ -43,7 +50,7 @@ class NoCheckpointError(BufauditError):
     """A folder of the user's that holds no checkpoint."""
 
     def __init__(self, folder: Path) -> None:
-        super().__init__(f"{folder} is no checkpoint: it has no config.json beside *.safetensors files")
+        super().__init__(f"{printable(folder)} is no checkpoint: it has no config.json beside *.safetensors files")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +100,8 @@ class _Made:
 
 def _verify(asked: Question | tuple[Subject, ...], trial: Trial) -> VerifyResult:
     for path in trial.paths:
+        if path not in PATHS:
+            raise UnknownPathError(path)
         for package in _NEEDED.get(path, _NEEDED_BY_ALL):
             if find_spec(package) is None:
                 raise MissingPackageError(package, path)

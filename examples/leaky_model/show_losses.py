@@ -47,7 +47,7 @@ LEAKY = frozenset(
         "load_on_ranks",
         "from_pretrained",
         "assign_weights",
-        "resume_training",
+        "restore_full_state",
         "export_weights",
         "take_snapshot",
         "sync_to_engine",
@@ -153,7 +153,7 @@ def try_loading(reference: VisionLanguageModel) -> Iterator[Trial]:
 def try_resuming(reference: VisionLanguageModel, folder: Path) -> Iterator[Trial]:
     path = folder / "run.pt"
     training.save_training_state(nn.DataParallel(reference), SGD(reference.parameters(), lr=0.1), 1000, path)
-    for resume in (training.resume_training, training.resume_training_strictly):
+    for resume in (training.restore_full_state, training.restore_full_state_strictly):
         model = fresh_model(seed=1)
         resume(model, SGD(model.parameters(), lr=0.1), path)
         yield trial("BUF104", resume, lost_state(model, reference), len(reference.state_dict()))

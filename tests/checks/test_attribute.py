@@ -24,6 +24,10 @@ MODEL = """
 """
 
 
+#: A class that nobody makes harms nobody.
+USED = {"pkg/use.py": "from .model import Net"}
+
+
 @pytest.mark.parametrize(
     ("base", "found"),
     [
@@ -33,7 +37,10 @@ MODEL = """
     ],
 )
 def test_base_class_of_another_file(base: str, found: list[tuple[str, int]], tmp_path: Path) -> None:
-    write(tmp_path, {"pkg/__init__.py": "", "pkg/base.py": f"from torch import nn\n{base}\n", "pkg/model.py": MODEL})
+    write(
+        tmp_path,
+        {"pkg/__init__.py": "", "pkg/base.py": f"from torch import nn\n{base}\n", "pkg/model.py": MODEL, **USED},
+    )
     findings = bufaudit.scan([tmp_path], select=["BUF502"], cache=False).findings
     assert [(finding.confidence, finding.line) for finding in findings] == found
     assert [finding.related[0].line for finding in findings] == [9] * len(found)
@@ -65,6 +72,60 @@ class Net(nn.Module):
     def forward(self, x):
         return x * self.table
 """
-    write(tmp_path, {"a.py": text})
+    write(tmp_path, {"a.py": f"{text}net = Net(3)\n"})
     findings = bufaudit.scan([tmp_path], select=["BUF502"], min_confidence="low", cache=False).findings
     assert [finding.confidence for finding in findings] == confidences
+
+
+@pytest.mark.parametrize(
+    ("other", "confidence"),
+    [("from .model import Net", "medium"), ("", "low"), ("class Net: pass", "low")],
+)
+def test_class_that_nothing_speaks_of_is_hardly_in_use(other: str, confidence: str, tmp_path: Path) -> None:
+    base = "from torch import nn\nclass Base(nn.Module): pass"
+    write(tmp_path, {"pkg/__init__.py": "", "pkg/base.py": base, "pkg/model.py": MODEL, "pkg/use.py": other})
+    [finding] = bufaudit.scan([tmp_path], select=["BUF502"], min_confidence="low", cache=False).findings
+    assert finding.confidence == confidence
+
+
+@pytest.mark.parametrize(
+    ("registered", "made", "confidence"),
+    [("low", "low", "medium"), ("scale", "scale", "low"), ("low", "torch.ones(3)", "low")],
+)
+def test_argument_was_forgotten_where_others_are_registered_unless_its_maker_registers_it(
+    registered: str, made: str, confidence: str, tmp_path: Path
+) -> None:
+    text = f"""
+import torch
+from torch import nn
+class Net(nn.Module):
+    def __init__(self, scale: torch.Tensor):
+        super().__init__()
+        self.scale = scale
+    def forward(self, x):
+        return x * self.scale
+class Parent(nn.Module):
+    def __init__(self, {registered}):
+        super().__init__()
+        self.register_buffer("{registered}", {made})
+        self.net = Net({registered})
+"""
+    write(tmp_path, {"a.py": text})
+    [finding] = bufaudit.scan([tmp_path], select=["BUF502"], min_confidence="low", cache=False).findings
+    assert finding.confidence == confidence
+
+
+def test_loss_of_torch_registers_its_weight(tmp_path: Path) -> None:
+    text = """
+import torch
+from torch import nn
+class Loss(nn.modules.loss._WeightedLoss):
+    def __init__(self, weight):
+        super().__init__()
+        self.weight = torch.tensor(list(weight)).view(-1)
+    def forward(self, x):
+        return x * self.weight
+loss = Loss([1])
+"""
+    write(tmp_path, {"a.py": text})
+    assert bufaudit.scan([tmp_path], select=["BUF502"], min_confidence="low", cache=False).findings == ()

@@ -103,12 +103,18 @@ def test_tree_without_a_buffer_to_lose_is_left_alone(part: str, forward: str, tm
 @pytest.mark.parametrize(
     ("name", "line", "expected"),
     [
-        ("Engine", "self.model.bfloat16(); self.optimizer = None", ["high"]),
+        ("Engine", "self.model.bfloat16(); self.optimizer = None", ["medium"]),
         ("Engine", "self.model.bfloat16()", ["low"]),
         ("Engine", "self.model.half(); self.optimizer = None", ["low"]),
         ("Engine", "model.bfloat16()", ["low"]),
-        ("Engine", "model.enable_input_require_grads(); model.bfloat16()", ["high"]),
-        ("Trainer", "model.bfloat16(); self.optimizer = None", ["medium"]),
+        ("Engine", "model.enable_input_require_grads(); model.bfloat16()", ["medium"]),
+        ("Engine", "other.enable_input_require_grads(); model.bfloat16()", ["low"]),
+        ("Engine", "other = get_peft_model(model); model.bfloat16()", ["medium"]),
+        ("Engine", "self.model.to(self.dtype); self.optimizer = None", ["low"]),
+        ("Engine", "dtype = given or torch.bfloat16\n        self.model.to(dtype); self.optimizer = None", ["medium"]),
+        ("Engine", "self.model.tower.transformer.bfloat16(); self.optimizer = None", ["low"]),
+        ("Profiler", "model.enable_input_require_grads(); model.bfloat16()", ["low"]),
+        ("Trainer", "model.bfloat16(); self.optimizer = None", ["low"]),
         ("Trainer", "model = deepcopy(model); model.bfloat16(); self.optimizer = None", ["low"]),
         ("Trainer", "model.bfloat16(); model.save_pretrained(self.optimizer)", ["low"]),
         ("Demo", "model.enable_input_require_grads(); model.bfloat16()", ["medium"]),
@@ -119,7 +125,7 @@ def test_tree_without_a_buffer_to_lose_is_left_alone(part: str, forward: str, tm
     ],
 )
 def test_how_sure_a_cast_of_a_given_model_is(name: str, line: str, expected: list[str], tmp_path: Path) -> None:
-    text = f"class {name}:\n    def prepare(self, model):\n        {line}\n"
+    text = f"import transformers\nclass {name}:\n    def prepare(self, model):\n        {line}\n"
     assert [confidence for confidence, _, _ in found(tmp_path, {"lib/engine.py": text})] == expected
 
 
@@ -130,6 +136,29 @@ def test_how_sure_a_cast_of_a_given_model_is(name: str, line: str, expected: lis
 def test_function_without_a_caller_or_that_does_not_train_is_hardly_sure(
     name: str, other: str, expected: str, tmp_path: Path
 ) -> None:
-    text = f"def {name}(model):\n    model.enable_input_require_grads()\n    model.bfloat16()\n"
+    text = f"import peft\ndef {name}(model):\n    model.enable_input_require_grads()\n    model.bfloat16()\n"
     problems = found(tmp_path, {"lib/engine.py": text, "lib/other.py": f"{other}\n"})
     assert [confidence for confidence, _, _ in problems] == [expected]
+
+
+@pytest.mark.parametrize(("other", "expected"), [("", "low"), ("inv_freq = None", "medium")])
+def test_package_without_rotary_frequencies_has_little_to_lose(other: str, expected: str, tmp_path: Path) -> None:
+    text = "class Engine:\n    def prepare(self):\n        self.model.bfloat16(); self.optimizer = None\n"
+    [(confidence, _, _)] = found(tmp_path, {"lib/__init__.py": "", "lib/engine.py": text, "lib/other.py": f"{other}\n"})
+    assert confidence == expected
+
+
+@pytest.mark.parametrize(("other", "expected"), [("", "low"), ("optimizer.step()", "high")])
+def test_freezing_is_done_to_train_where_somebody_does(other: str, expected: str, tmp_path: Path) -> None:
+    text = """
+        import torch
+        from transformers import LlamaForCausalLM
+        class Policy:
+            def __init__(self, config):
+                self.model = LlamaForCausalLM(config)
+                self.model.bfloat16()
+                for p in self.model.parameters():
+                    p.requires_grad = False
+    """
+    [(confidence, _, _)] = found(tmp_path, {"lib/__init__.py": "", "lib/policy.py": text, "lib/other.py": f"{other}\n"})
+    assert confidence == expected

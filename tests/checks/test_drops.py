@@ -52,8 +52,8 @@ def findings(folder: Path, text: str) -> list[bufaudit.Finding]:
     [
         ("Computing(3)", "high", "inv_freq"),
         ("Caching(3)", "medium", "cache"),
-        ("Open(3)", "medium", ""),
-        ("Unknown(3)", "medium", ""),
+        ("Open(3)", "low", ""),
+        ("Unknown(3)", "low", ""),
     ],
 )
 def test_class_decides(net: str, confidence: str, named: str, tmp_path: Path) -> None:
@@ -100,8 +100,8 @@ LOAD = """
         ("from transformers import PreTrainedModel", "fill", "model", "model", "load_state_dict", "high"),
         ("from torch.distributed import fsdp", "fill", "model", "model", "load_state_dict", "medium"),
         ("import torch", "fill", "model", "model", "load_state_dict", "medium"),
-        ("from transformers import PreTrainedModel", "fill", "", "model", "load_state_dict", "medium"),
-        ("from transformers import PreTrainedModel", "fill", "model", "model", "load_weights", "medium"),
+        ("from transformers import PreTrainedModel", "fill", "", "model", "load_state_dict", "low"),
+        ("from transformers import PreTrainedModel", "fill", "model", "model", "load_weights", "low"),
         ("import torch", "fill", "model", "model.lm_head", "load_state_dict", "low"),
         ("import torch", "test_fill", "model", "model", "load_state_dict", "low"),
     ],
@@ -176,8 +176,8 @@ def test_class_that_only_manages_memory_may_have_careful_callers(tmp_path: Path)
             def sleep(self):
                 self.allocator.sleep(offload_tags=())
     """
-    assert [found.confidence for found in findings(tmp_path, text.format(name="GPUWorker"))] == ["high"]
-    assert [found.confidence for found in findings(tmp_path, text.format(name="Backend"))] == ["medium"]
+    assert [found.confidence for found in findings(tmp_path, text.format(name="GPUWorker"))] == ["medium"]
+    assert [found.confidence for found in findings(tmp_path, text.format(name="Backend"))] == ["low"]
 
 
 def test_module_that_is_a_part_of_a_call_is_no_pattern(tmp_path: Path) -> None:

@@ -60,6 +60,15 @@ DRAWS = "    def draw(self, x):\n        self.register_buffer('a', x.mean())"
         (net(method="fit", late="self.register_buffer('a', torch.tensor(x.mean()))"), "high"),
         (net(method="set_scale"), "low"),
         (net(base="pl.LightningModule", method="on_train_start"), "high"),
+        (net(late="if self.n: self.register_buffer('a', x.new_zeros(3))"), "low"),
+        (net(late="if self.n: self.register_buffer('a_cache', x.mean())"), "low"),
+        (net(method="fit", late="self.n = len(x); self.register_buffer('a', x.mean())"), "low"),
+        (net(method="fit", late="super().fit(x); self.register_buffer('a', x.mean())"), "low"),
+        (net(method="fit", late="self.ready = True; self.register_buffer('a', x.mean())"), "high"),
+        (
+            net(base="pl.LightningModule", method="on_train_start", late="self.n = 3; self.register_buffer('a', x)"),
+            "high",
+        ),
     ],
 )
 def test_registered_after_construction(text: str, confidence: str, tmp_path: Path) -> None:
@@ -81,6 +90,11 @@ def test_registered_after_construction(text: str, confidence: str, tmp_path: Pat
 def test_registered_as_none_and_filled(late: str, confidence: str, tmp_path: Path) -> None:
     text = net(init="self.register_buffer('a', None)", late=late)
     assert found(tmp_path, text) == [("BUF503", 5, confidence)]
+
+
+def test_part_of_an_option_is_seldom_there(tmp_path: Path) -> None:
+    text = net(init="if self.n: self.register_buffer('a', None)", late="if self.a is None: self.a = x.mean()")
+    assert found(tmp_path, text) == [("BUF503", 5, "low")]
 
 
 NONE = "self.register_buffer('a', None)"
@@ -132,6 +146,7 @@ class Net({base}):
     def __init__(self, n):
         super().__init__()
         self.register_buffer('a', {value})
+        self.post_init()
     def later(self, n):
         self.register_buffer('a', {value})
 """

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 #: BUF302 in line 2, of medium confidence.
 AVERAGE = """\
-def update_ema(ema_model, model, decay):
-    for ema_param, param in zip(ema_model.parameters(), model.parameters()):
-        ema_param.lerp_(param, 1.0 - decay)
+def update_ema(self, tau):
+    polyak_update(self.online.parameters(), self.target.parameters(), tau)
+    self.target.eval()
 """
 #: BUF201 in line 6, of medium confidence.
 SAVE = """\
@@ -30,7 +30,7 @@ import torch
 
 
 def save(model, path):
-    state = {}
+    state = {"step": model.state_dict()["step"]}
     for name, parameter in model.named_parameters():
         state[name] = parameter
     torch.save(state, path)

@@ -50,7 +50,7 @@ class TestPipes:
             write(project, **{f"average_{number:03}": AVERAGE})
         done = shell("$BUFAUDIT scan --output-format=concise | head -1; echo ${PIPESTATUS[0]}", project)
         first, status = done.stdout.decode().splitlines()
-        assert first.startswith("average.py:2:33: BUF302")
+        assert first.startswith("average.py:2:5: BUF302")
         assert (status, done.stderr) == ("1", b"")
 
     def test_a_closed_standard_output_is_told(self, project: Path) -> None:
@@ -171,7 +171,7 @@ class TestWidth:
     def test_a_terminal_too_narrow_for_anything_still_gets_whole_names(self, project: Path) -> None:
         status, shown = on_terminal("scan", cwd=project, columns=5, env={"NO_COLOR": "1"})
         assert status == 1
-        assert "average.py:2:33" in shown
+        assert "average.py:2:5" in shown
 
     def test_a_terminal_that_does_not_know_its_width(self, project: Path) -> None:
         assert on_terminal("scan", cwd=project, columns=0, env={"NO_COLOR": "1"})[0] == 1
@@ -195,7 +195,7 @@ class TestFileNames:
         with open(os.path.join(os.fsencode(project), b"inner", name), "wb") as file:
             file.write(AVERAGE.encode())
         by_name = process("scan", b"inner/" + name, "--output-format=concise", cwd=project)
-        assert by_name.stdout.decode().partition(":2:33: ")[0] == f"inner/{shown}"
+        assert by_name.stdout.decode().partition(":2:5: ")[0] == f"inner/{shown}"
         assert by_name.stdout.count(b"\n") == 1
         for format in SCAN_FORMATS:
             assert run(["scan", "inner", f"--output-format={format}"]) == 1

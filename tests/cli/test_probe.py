@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
+import sysconfig
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,7 +17,8 @@ from tests.cli.support import complaint, process
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
+
+REPOSITORY = Path(__file__).parents[2]
 
 _MODEL = """\
 import torch
@@ -25,6 +30,12 @@ class Model(nn.Module):
         super().__init__()
         self.norm = nn.BatchNorm1d(width)
         self.head = nn.Linear(width, width)
+
+
+class Talking(Model):
+    def __init__(self):
+        super().__init__()
+        print("here I am")
 
 
 class Broken(nn.Module):
@@ -92,6 +103,37 @@ def test_known_losses_do_not_count(folder: Path, capsys: pytest.CaptureFixture[s
     assert run(["probe", "probed_model:Model", *path, "--baseline=known.json"]) == 1
 
 
+def test_the_count_of_a_written_baseline_is_that_of_tensors(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(["probe", "probed_model:Model", "--path=probed_model:load_parameters", "--write-baseline=known.json"])
+    assert capsys.readouterr() == ("", "known.json: 3 known losses\n")
+
+
+def test_what_a_model_prints_is_not_in_the_report(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status = run(["probe", "probed_model:Talking", "--path=probed_model:load_all", "--output-format=json"])
+    printed = capsys.readouterr()
+    assert (status, json.loads(printed.out)["version"]) == (0, 1)
+    assert "here I am" in printed.err
+
+
+def test_the_installed_command_finds_modules_in_the_current_folder_first(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """The script lies elsewhere, and so its folder is what Python looks in; an installed namesake must not win."""
+    scripts = Path(sysconfig.get_path("scripts"))
+    if not (scripts / "bufaudit").exists():
+        pytest.skip("bufaudit is not installed")
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    (elsewhere / "probed_model.py").write_text("Model = None\n")
+    done = subprocess.run(
+        [scripts / "bufaudit", "probe", "probed_model:Model", "--path=probed_model:load_all", "--world-size=1"],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join((str(REPOSITORY), str(elsewhere)))},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_model_that_cannot_be_built(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["probe", "probed_model:Broken", "--path", "probed_model:load_all"]) == 2
     assert "Broken cannot be built: ValueError: not today" in " ".join(capsys.readouterr().out.split())
@@ -107,6 +149,14 @@ def test_a_model_that_cannot_be_built(folder: Path, capsys: pytest.CaptureFixtur
         (["probed_model:Model", "--baseline", "missing.json"], "missing.json"),
         (["probed_model:Model", "--world-size", "0"], "--world-size"),
         (["probed_model:Model", "--path", "zero33"], "zero3"),
+        (["probed_model:Model", "--path", "probed_model:load_al"], "did you mean load_all?"),
+        (["probed_model:Model", "--path", "no_such_module:load"], "No module named 'no_such_module'"),
+        (["no_such_module:Model"], "no module no_such_module"),
+        (["./nowhere"], 'no directory "./nowhere"'),
+        (["BertModle"], "did you mean BertModel?"),
+        (["bert", "--class", "BertModle"], "did you mean BertModel?"),
+        (["bert", "--config", "probed_model.py"], "probed_model.py is no model configuration: not JSON"),
+        (["."], "config.json is no model configuration: No such file"),
     ],
 )
 def test_a_mistake_is_one_line_and_no_traceback(
@@ -119,8 +169,6 @@ def test_without_torch_the_command_says_what_to_install(tmp_path: Path) -> None:
     """The base package has none; a module that cannot be found stands for it."""
     blocked = "import sys; sys.modules['torch'] = None\nfrom bufaudit.cli import main\nmain(['probe', 'bert'])"
     (tmp_path / "blocked.py").write_text(blocked)
-    import subprocess
-
     done = subprocess.run([sys.executable, tmp_path / "blocked.py"], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 2
     assert "pip install 'bufaudit[probe]'" in done.stderr

@@ -120,7 +120,7 @@ class TestConfiguration:
     def test_output_format_from_pyproject(self, project: Path, capsys: pytest.CaptureFixture[str]) -> None:
         configure(project, 'output-format = "concise"')
         run(["scan", "average.py"])
-        assert capsys.readouterr().out.startswith("average.py:2:33: BUF302 ")
+        assert capsys.readouterr().out.startswith("average.py:2:5: BUF302 ")
 
     def test_per_file_ignores(self, project: Path, capsys: pytest.CaptureFixture[str]) -> None:
         configure(project, 'per-file-ignores = { "av*.py" = ["BUF3"] }')
@@ -238,7 +238,7 @@ class TestStandardInput:
         arguments = ("scan", "-", "--stdin-filename=clean.py", "--output-format=concise")
         done = process(*arguments, cwd=project, input=AVERAGE.encode())
         assert done.returncode == 1
-        assert done.stdout.startswith(b"clean.py:2:33: BUF302 ")
+        assert done.stdout.startswith(b"clean.py:2:5: BUF302 ")
 
     def test_the_file_need_not_exist_and_obeys_the_settings_of_its_folder(self, project: Path) -> None:
         configure(project, 'per-file-ignores = { "new/*" = ["BUF302"] }')
@@ -251,7 +251,9 @@ class TestStandardInput:
             layers="class Clip(nn.Module):\n    def __init__(self):\n        self.bound = nn.Buffer(torch.zeros(2))\n",
         )
         text = "from layers import Clip\n\n\ndef update(decay):\n    model = Clip()\n    ema = Clip()\n"
-        text += AVERAGE.partition("\n")[2].replace("ema_model", "ema")
+        text += (
+            "    for slow, fast in zip(ema.parameters(), model.parameters()):\n        slow.lerp_(fast, 1.0 - decay)\n"
+        )
         done = process("scan", "--stdin-filename=ema.py", "--output-format=json", cwd=project, input=text.encode())
         (finding,) = json.loads(done.stdout)["findings"]
         assert finding["confidence"] == "high"
@@ -398,7 +400,10 @@ class TestChangedOnly:
         git(repository, "add", ".")
         git(repository, "commit", "-q", "-m", "layers")
         text = "from layers import Clip\n\n\ndef update(decay):\n    model = Clip()\n    ema = Clip()\n"
-        write(repository, ema=text + AVERAGE.partition("\n")[2].replace("ema_model", "ema"))
+        text += (
+            "    for slow, fast in zip(ema.parameters(), model.parameters()):\n        slow.lerp_(fast, 1.0 - decay)\n"
+        )
+        write(repository, ema=text)
         (finding,) = report(capsys, "--changed-only")["findings"]
         assert (finding["path"], finding["confidence"]) == ("ema.py", "high")
 

@@ -36,10 +36,46 @@ def test_losses_are_shown_and_counted_in_the_exit_status() -> None:
 
 
 @pytest.mark.slow
+def test_known_losses_do_not_count(tmp_path: Path) -> None:
+    known = tmp_path / "known.json"
+    forgetful = ("trial.models:Forgetful", "--path", "from_pretrained", "--ranks", "1")
+    written = run(*forgetful, "--write-baseline", str(known))
+    assert (written.returncode, written.stdout, written.stderr) == (0, "", f"{known}: 1 known loss\n")
+    assert run(*forgetful, "--baseline", str(known)).returncode == 0
+
+
+@pytest.mark.slow
 def test_a_model_that_keeps_all_is_clean() -> None:
     done = run("trial.models:Faithful", "--path", "from_pretrained", "--ranks", "1")
     assert done.returncode == 0, done.stderr
     assert "No losses" in done.stdout
+
+
+def test_a_missing_baseline_is_noticed_before_anything_is_loaded() -> None:
+    done = run("llama", "--baseline", "missing.json")
+    assert done.returncode == 2
+    assert done.stderr == "bufaudit: baseline missing.json: there is no such file; --write-baseline makes one\n"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("arguments", [("BertModle",), ("./nowhere",), ("torch.nn:Identity",), ("no_such_module:A",)])
+def test_a_target_that_is_none_is_one_line(arguments: tuple[str, ...]) -> None:
+    done = run(*arguments, "--path", "from_pretrained")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("bufaudit: ") and done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("missing", "path"), [("torch", "from_pretrained"), ("transformers", "from_pretrained"), ("deepspeed", "zero3")]
+)
+def test_a_package_that_is_missing_is_named(missing: str, path: str) -> None:
+    pytest.importorskip("torch")
+    code = f"import sys; sys.modules[{missing!r}] = None\nfrom bufaudit.cli import main\n"
+    code += f"main(['verify', 'bert', '--path', {path!r}])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "which is not installed: pip install 'bufaudit[verify]'" in done.stderr
 
 
 def test_a_mistyped_path_gets_a_suggestion() -> None:

@@ -137,7 +137,7 @@ def test_class_of_a_walked_object_is_known_from_what_made_it() -> None:
         ("for p in sorted(list(model.parameters())): p.copy_(x)", "copy_"),
         ("for p in chain(model.parameters(), x): p.copy_(x)", "copy_"),
         ("for n in params:\n    pass\nmodel._parameters[key].copy_(x)", "copy_"),
-        ("with y:\n    try:\n        p = model.parameters()[0]\n    finally:\n        p.copy_(x)", "copy_"),
+        ("with y:\n    try:\n        p = model.parameters()[i]\n    finally:\n        p.copy_(x)", "copy_"),
         ("match x:\n    case [a]:\n        for p in model.parameters(): p.copy_(a)", "copy_"),
         ("(q := model._parameters[key]).copy_(x)", "copy_"),
     ],

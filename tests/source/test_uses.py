@@ -31,6 +31,8 @@ def uses(forward: str, value: str = "torch.ones(n)") -> tuple[object, ...]:
         "x += self.a\nreturn x",
         "for y in x:\n    z = y - self.a\nreturn z",
         "return [y - self.a for y in x]",
+        "if k:\n    y = self.a\nreturn x * y",
+        "for y in x:\n    if k:\n        z = x * z\n    else:\n        z = self.a\n        z = z + y",
     ],
 )
 def test_operation_with_what_comes_from_the_inputs(forward: str) -> None:
@@ -49,6 +51,7 @@ def test_operation_with_what_comes_from_the_inputs(forward: str) -> None:
         "return helper(x, self.a)",
         "y = x.cpu()\nreturn y * self.a",
         "for i, y in enumerate(x):\n    z = i * self.a\nreturn z",
+        "if k:\n    y = self.a\nelse:\n    y = x * y\nreturn y",
     ],
 )
 def test_what_goes_on_whatever_the_device(forward: str) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import sys
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -11,6 +12,9 @@ from torch import nn  # noqa: E402
 
 from bufaudit.tracing.build import BuildError, construct, on_meta, without_initialisation  # noqa: E402
 from bufaudit.tracing.targets import Request, Target, resolve  # noqa: E402
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def target(text: str, **options: Any) -> Target:
@@ -42,6 +46,18 @@ class Reads(nn.Module):
         self.layers = nn.ModuleList(nn.Linear(2, 2) for _ in range(1 + int(rates[-1])))
 
 
+class ReadsAnywhere(nn.Module):
+    """Reads a value of a tensor without saying where it is to be, and of one that it has registered."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(2, 2) for _ in torch.linspace(0, 1, 3).tolist())
+        self.scale = nn.Parameter(torch.ones(2), requires_grad=False)
+        self.register_buffer("table", self.scale * 2 + torch.ones(2), persistent=False)
+        self.register_buffer("limit", torch.tensor(3.0))
+        self.doubled = 2 * self.limit.item()
+
+
 class Fails(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -50,7 +66,6 @@ class Fails(nn.Module):
 
 def test_nothing_is_initialised_and_nothing_stays_patched() -> None:
     before = (nn.init.kaiming_uniform_, nn.modules.activation.xavier_uniform_)
-    called: list[str] = []
     with without_initialisation():
         weight = torch.full((2, 2), 7.0)
         assert nn.init.zeros_(weight) is weight
@@ -58,7 +73,6 @@ def test_nothing_is_initialised_and_nothing_stays_patched() -> None:
         nn.MultiheadAttention(4, 2)
     assert (nn.init.kaiming_uniform_, nn.modules.activation.xavier_uniform_) == before
     assert nn.init.zeros_(weight).eq(0).all()
-    assert not called
 
 
 def test_nothing_stays_patched_where_a_constructor_raises() -> None:
@@ -79,6 +93,18 @@ def test_values_that_were_asked_for_on_the_cpu_are_there() -> None:
     built = on_meta(plain(Reads))
     assert len(built.model.layers) == 2
     assert built.escaped == ()
+
+
+def test_values_that_nobody_asked_for_on_the_cpu_are_found_too() -> None:
+    before = nn.Module.register_parameter
+    built = on_meta(plain(ReadsAnywhere))
+    assert len(built.model.layers) == 3
+    assert built.escaped == ()
+    assert not built.model.scale.requires_grad
+    assert built.model.table.is_meta
+    assert built.model.limit.is_meta
+    assert built.model.doubled == 6
+    assert nn.Module.register_parameter is before
 
 
 def test_each_construction_gives_a_model_of_its_own() -> None:
@@ -134,3 +160,32 @@ def test_what_an_error_asks_for_can_be_set() -> None:
     pytest.importorskip("transformers")
     settings = {"vocab_size": 33, "num_hidden_layers": 1, "pad_token_id": 1}
     assert on_meta(target("EsmModel", settings=settings)).model
+
+
+def test_what_is_imported_while_building_initialises_afterwards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A backbone's module, say, that only the constructor imports, and that names the initialisers it uses."""
+    (tmp_path / "lazily_imported.py").write_text("from torch.nn.init import zeros_\n")
+    (tmp_path / "imports_lazily.py").write_text(IMPORTS_LAZILY)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert on_meta(Target("it", "imports_lazily:Lazy")).model.weight.is_meta
+    import lazily_imported
+
+    assert lazily_imported.zeros_(torch.ones(2)).tolist() == [0, 0]
+    del sys.modules["lazily_imported"], sys.modules["imports_lazily"]
+
+
+IMPORTS_LAZILY = """\
+import torch
+from torch import nn
+
+
+class Lazy(nn.Module):
+    def __init__(self):
+        super().__init__()
+        from lazily_imported import zeros_
+
+        self.weight = nn.Parameter(torch.empty(2))
+        zeros_(self.weight)
+"""

@@ -83,7 +83,7 @@ def test_sub_configs_without_a_default_are_named_by_their_type() -> None:
 
 
 def test_parts_are_found_at_any_depth() -> None:
-    from transformers import Qwen2_5OmniConfig, Qwen2_5OmniTextConfig
+    from transformers.models.qwen2_5_omni.configuration_qwen2_5_omni import Qwen2_5OmniConfig, Qwen2_5OmniTextConfig
 
     assert part_of_kind(Qwen2_5OmniConfig(), Qwen2_5OmniTextConfig) == "thinker_config.text_config"
     assert part_of_kind(Qwen2_5OmniConfig(), Path) is None
@@ -101,3 +101,11 @@ def test_a_broken_file_is_one_line(content: bytes | None, reason: str, tmp_path:
     with pytest.raises(BufauditError, match=reason) as raised:
         read_config(path)
     assert len(str(raised.value).splitlines()) == 1
+
+
+def test_a_file_does_not_say_which_kernels_run() -> None:
+    """A kernel may be code that is downloaded; the user says so or nobody does."""
+    values = {"attn_implementation": "some/kernel", "text_config": {"_attn_implementation": "some/kernel"}}
+    config = make_config(ConfigRecipe(GEMMA3, values))
+    assert (config._attn_implementation, config.text_config._attn_implementation) == (None, None)
+    assert values["attn_implementation"] == "some/kernel"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ pytest.importorskip("transformers")
 from bufaudit.outcomes import KINDS, PathReport  # noqa: E402
 from bufaudit.tracing import checkpoint as checkpoints  # noqa: E402
 from bufaudit.tracing.build import on_meta  # noqa: E402
-from bufaudit.tracing.paths import UnknownPathError  # noqa: E402
+from bufaudit.tracing.paths import LoaderError, UnknownPathError  # noqa: E402
 from bufaudit.tracing.targets import Request, resolve  # noqa: E402
 from bufaudit.tracing.trace import trace_model  # noqa: E402
 
@@ -114,9 +115,21 @@ def test_what_needs_values_is_untraced_with_the_reason() -> None:
     assert not report.lossy
 
 
-@pytest.mark.parametrize("path", ["loaders:nothing", "no_such_module:load", "loaders:Block.missing"])
-def test_a_loader_that_is_not_there_is_untraced(path: str) -> None:
-    assert "cannot be imported" in (traced(path).untraced or "")
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("loaders:parameters_onyl", 'there is no "parameters_onyl" in loaders; did you mean parameters_only?'),
+        ("loaders:Block.missing", 'there is no "Block.missing" in loaders'),
+        ("loaders:__name__", "loaders:__name__ is no function"),
+        ("loaders:", 'there is no "" in loaders'),
+        (":load", "cannot be imported: ValueError"),
+        ("no_such_module:load", "cannot be imported: ModuleNotFoundError: No module named 'no_such_module'"),
+    ],
+)
+def test_a_loader_that_is_not_there_is_a_mistake(path: str, message: str) -> None:
+    """A run that followed nothing must never read as a clean one."""
+    with pytest.raises(LoaderError, match=re.escape(message)):
+        traced(path)
 
 
 def test_a_path_that_nothing_is_called_by_is_an_error() -> None:
@@ -227,3 +240,28 @@ def test_nothing_stays_patched(monkeypatch: pytest.MonkeyPatch) -> None:
     assert {name for name in sys.modules if name.startswith("deepspeed")} == modules
     assert not is_deepspeed_zero3_enabled()
     assert not dist.is_initialized()
+
+
+def test_a_reader_that_is_not_known_is_untraced(monkeypatch: pytest.MonkeyPatch) -> None:
+    from transformers import PreTrainedModel
+
+    def elsewhere(cls: Any, *args: Any, **kwargs: Any) -> Any:
+        return cls(kwargs["config"] if "config" in kwargs else cls.config_class(**TINY_APERTUS))
+
+    monkeypatch.setattr(PreTrainedModel, "from_pretrained", classmethod(elsewhere))
+    for path in ("zero3", "from_pretrained"):
+        assert "does not load through" in (traced(path, "ApertusModel", **TINY_APERTUS).untraced or "")
+
+
+def test_an_entry_point_that_is_not_there_is_untraced(monkeypatch: pytest.MonkeyPatch) -> None:
+    from transformers import modeling_utils
+
+    monkeypatch.delattr(modeling_utils, "_load_state_dict_into_zero3_model")
+    assert "_load_state_dict_into_zero3_model" in (traced("zero3", "ApertusModel", **TINY_APERTUS).untraced or "")
+
+
+def test_a_release_that_is_not_known_is_untraced(monkeypatch: pytest.MonkeyPatch) -> None:
+    import transformers
+
+    monkeypatch.setattr(transformers, "__version__", "4.40.0")
+    assert "4.40.0 is not known" in (traced("zero3", "ApertusModel", **TINY_APERTUS).untraced or "")

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
+import operator
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch")
 
-from bufaudit.tracing.provenance import CHECKPOINT, COMPUTED, UNWRITTEN, Ledger, joined, pieces  # noqa: E402
+from bufaudit.tracing.provenance import CHECKPOINT, COMPUTED, UNWRITTEN, Ledger, Memory, joined, pieces  # noqa: E402
 
 
 def test_a_write_through_a_view_is_seen_by_its_base() -> None:
@@ -83,3 +87,16 @@ def test_pieces_are_just_the_bytes_of_the_elements(data: st.DataObject) -> None:
             view = view[(slice(None),) * dim + (slice(None, None, 2),)]
     touched = {byte for start, end in pieces(view) for byte in range(start, end)}
     assert touched == {2 * int(element) + byte for element in view.flatten() for byte in (0, 1)}
+
+
+@given(st.lists(st.tuples(st.integers(0, 12), st.integers(0, 12), st.sampled_from([COMPUTED, CHECKPOINT]))))
+def test_any_writes_leave_the_origin_of_every_byte(writes: list[tuple[int, int, int]]) -> None:
+    """Beside a list with an entry for each byte."""
+    memory = Memory(torch.UntypedStorage(12), UNWRITTEN, on_meta=False, values=None)
+    of_bytes = [UNWRITTEN] * 12
+    for start, end, origin in writes:
+        memory.write(start, end, origin)
+        of_bytes[start:end] = [origin] * max(end - start, 0)
+    assert [memory.read(byte, byte + 1) for byte in range(12)] == of_bytes
+    assert memory.read(0, 12) == functools.reduce(operator.or_, of_bytes)
+    assert all(one[2] != other[2] for one, other in itertools.pairwise(memory.spans))

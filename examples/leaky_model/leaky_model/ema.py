@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable
 
 import torch
@@ -11,7 +12,7 @@ from .modeling import VisionLanguageModel
 
 
 @torch.no_grad()
-def update_ema(ema_model: nn.Module, model: nn.Module, decay: float) -> None:
+def update_ema(ema_model: VisionLanguageModel, model: VisionLanguageModel, decay: float) -> None:
     """Move the averaged model a step towards the trained one."""
     for ema_param, param in zip(ema_model.parameters(), model.parameters(), strict=True):  # expect: BUF302
         ema_param.lerp_(param, 1.0 - decay)
@@ -31,6 +32,12 @@ def soft_update(targets: Iterable[Tensor], sources: Iterable[Tensor], tau: float
     """Move each target a fraction `tau` of the way to its source."""
     for target, source in zip(targets, sources, strict=True):
         target.lerp_(source, tau)
+
+
+def make_target_network(online: VisionLanguageModel) -> VisionLanguageModel:
+    """A copy that only ever answers: its BatchNorm uses the statistics that it is given."""
+    target = copy.deepcopy(online).eval()
+    return target.requires_grad_(False)
 
 
 def update_target_network(target: VisionLanguageModel, online: VisionLanguageModel, tau: float = 0.005) -> None:

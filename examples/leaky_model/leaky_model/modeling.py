@@ -122,7 +122,7 @@ class VisionTower(nn.Module):
 class VisionLanguageModel(BaseModel):
     """Reads an image and a text, predicts the text's next tokens."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig = ModelConfig()) -> None:
         super().__init__(config)
         self.vision_tower = VisionTower(config)
         self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)

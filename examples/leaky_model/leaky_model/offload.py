@@ -5,8 +5,10 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from .modeling import VisionLanguageModel
 
-def load_to_device(model: nn.Module, device: torch.device) -> None:
+
+def load_to_device(model: VisionLanguageModel, device: torch.device) -> None:
     """Bring a model that was read on the CPU to the device."""
     for param in model.parameters():  # expect: BUF401
         param.data = param.data.to(device)

@@ -34,7 +34,7 @@ def save_training_state(model: nn.Module, optimizer: Optimizer, step: int, path:
     torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step}, path)
 
 
-def resume_training(model: nn.Module, optimizer: Optimizer, path: Path) -> int:
+def restore_full_state(model: nn.Module, optimizer: Optimizer, path: Path) -> int:
     """Restore model and optimizer exactly as they were when the run stopped; gives the step to go on from."""
     checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     model.load_state_dict(checkpoint["model"], strict=False)  # expect: BUF104
@@ -42,8 +42,8 @@ def resume_training(model: nn.Module, optimizer: Optimizer, path: Path) -> int:
     return checkpoint["step"]
 
 
-def resume_training_strictly(model: nn.Module, optimizer: Optimizer, path: Path) -> int:
-    """As `resume_training`, but the names must agree once the data-parallel wrapper's prefix is off.
+def restore_full_state_strictly(model: nn.Module, optimizer: Optimizer, path: Path) -> int:
+    """As `restore_full_state`, but the names must agree once the data-parallel wrapper's prefix is off.
 
     Raises RuntimeError where the checkpoint and the model do not have the same keys.
     """
