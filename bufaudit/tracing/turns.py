@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from operator import is_
 from typing import Any
 
 import torch
@@ -30,7 +31,6 @@ class ProcessState:
         self._dtypes: list[torch.dtype] = []
         self._owners: list[Any] = []
         self._before: list[dict[str, Any]] = []
-        self._values_before: list[list[Any]] = []
         self._environment: dict[str, str | None] = {}
 
     def __enter__(self) -> ProcessState:
@@ -41,7 +41,6 @@ class ProcessState:
             if hasattr(sys.modules.get(module), name)
         ]
         self._before = [dict(vars(owner)) for owner in self._owners]
-        self._values_before = [list(before.values()) for before in self._before]
         self._dtypes = [torch.get_default_dtype()] * self._size
         self._default = torch.get_default_dtype()
         self._environment = {name: os.environ.get(name) for name in _ENVIRONMENT}
@@ -77,8 +76,8 @@ class ProcessState:
         changes: dict[tuple[int, str], Any] = {}
         for index, (owner, before) in enumerate(zip(self._owners, self._before, strict=True)):
             now = vars(owner)
-            # Lists of the same objects are compared at once, and this happens at every turn.
-            if list(now.values()) == self._values_before[index]:
+            # This happens at every turn. Names keep their order, so that where nothing has changed the values tell.
+            if len(now) == len(before) and all(map(is_, now.values(), before.values())):
                 continue
             for name, value in list(now.items()):
                 if before.get(name, _MISSING) is not value:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import pytest
 
@@ -143,3 +144,19 @@ def test_each_rank_has_the_process_to_itself() -> None:
     assert (dict(os.environ), torch.get_default_dtype()) == before
     assert torch.nn.init.zeros_ is original
     assert not dist.is_initialized()
+
+
+@pytest.mark.parametrize("value", [{}, None], ids=["equal", "new"])
+def test_a_rank_keeps_what_it_has_put_in_place_of_an_attribute(value: dict[str, int] | None) -> None:
+    """Also where it cannot be told from the old value by comparing: what the rank writes into it later is its own."""
+    name = "_of_a_test"
+    shared: dict[str, int] = {}
+
+    def work(rank: int, _: Ledger) -> bool:
+        mine = dict(value) if value is not None else {"rank": rank}
+        setattr(torch.nn.init, name, mine)
+        dist.barrier()
+        return getattr(torch.nn.init, name) is mine
+
+    with mock.patch.object(torch.nn.init, name, shared, create=True):
+        assert values(run(work)) == [True, True]
