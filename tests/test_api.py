@@ -1,4 +1,4 @@
-"""`bufaudit.scan` and `bufaudit.inventory` as a Python program uses them."""
+"""`bufaudit.scan` and its siblings as a Python program uses them."""
 
 from __future__ import annotations
 
@@ -314,6 +314,32 @@ class TestInventory:
         assert len(whole) == 12
         alone = [each for path in sorted(package.rglob("*.py")) for each in bufaudit.inventory([path]).registrations]
         assert sorted(map(repr, alone)) == sorted(map(repr, whole))
+
+
+class TestModels:
+    """`probe` and `verify`, whose command-line tests say the rest."""
+
+    def test_a_probe_of_a_plain_module(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        pytest.importorskip("torch")
+        (tmp_path / "api_loaders.py").write_text(
+            "def load(model, state_dict):\n    model.load_state_dict(state_dict)\n"
+        )
+        monkeypatch.syspath_prepend(tmp_path)
+        result = bufaudit.probe("torch.nn:BatchNorm1d", settings={"num_features": 3}, paths=["api_loaders:load"])
+        assert isinstance(result, bufaudit.ProbeResult)
+        (path,) = result.models[0].paths
+        assert {tensor.name: tensor.verdict for tensor in path.tensors} == dict.fromkeys(
+            ("weight", "bias", "running_mean", "running_var", "num_batches_tracked"), "kept"
+        )
+
+    def test_a_path_that_cannot_be_tried(self) -> None:
+        with pytest.raises(bufaudit.BufauditError, match='no load path "params-only" to try; known are zero3'):
+            bufaudit.verify("bert", paths=["params-only"])
+
+    def test_a_folder_that_is_no_checkpoint(self, tmp_path: Path) -> None:
+        pytest.importorskip("transformers")
+        with pytest.raises(bufaudit.BufauditError, match=r"is no checkpoint: it has no config\.json"):
+            bufaudit.verify("bert", paths=["from_pretrained"], checkpoint=tmp_path)
 
 
 class TestPublicNames:

@@ -8,7 +8,9 @@ import shlex
 import subprocess
 import sys
 import tomllib
+from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import pytest
@@ -18,9 +20,14 @@ import bufaudit
 from bufaudit import config
 from bufaudit.cli import group
 from bufaudit.config import Settings, load_settings
-from bufaudit.report import INVENTORY_FORMATS, SCAN_FORMATS
+from bufaudit.outcomes import PROBE_OUTCOMES
+from bufaudit.report import INVENTORY_FORMATS, PROBE_FORMATS, SCAN_FORMATS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 ROOT = Path(__file__).resolve().parents[1]
+EXAMPLE = ROOT / "examples" / "leaky_model"
 README = (ROOT / "README.md").read_text("utf-8")
 BLOCK = re.compile(r"^```(?P<language>\w+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 SETTING = re.compile(r"^\| `(?P<key>[a-z-]+)` \| (?:`(?P<default>[^`]+)`|none) \|", re.MULTILINE)
@@ -34,20 +41,79 @@ def section(title: str) -> str:
     return README.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
 
 
-def run(*command: str) -> str:
-    environment = {**os.environ, "NO_COLOR": "1", "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+def consoles(*commands: str) -> list[str]:
+    """The console blocks that show one of some commands."""
+    return [block for block in blocks("console") if block.split()[2] in commands]
+
+
+def arguments_and_output(block: str) -> tuple[list[str], str]:
+    command, _, shown = block.partition("\n")
+    prompt, program, *arguments = shlex.split(command)
+    assert (prompt, program) == ("$", "bufaudit")
+    return arguments, shown
+
+
+def release_on_path(release: str) -> tuple[Path, ...]:
+    """What must stand before site-packages to get a release of transformers; skips the test where it is not there."""
+    if version("transformers") == release:
+        return ()
+    folder = ROOT / ".venv" / "old" / f"transformers-{release}"
+    if not folder.is_dir():
+        pytest.skip(f"transformers {release} is not installed in {folder.relative_to(ROOT)}")
+    return (folder,)
+
+
+def environment_with(before: Sequence[Path] = ()) -> dict[str, str]:
+    return {**os.environ, "NO_COLOR": "1", "PYTHONPATH": os.pathsep.join(map(str, (*before, ROOT)))}
+
+
+def run(*command: str, cwd: Path = ROOT, before: Sequence[Path] = ()) -> str:
+    done = subprocess.run(command, cwd=cwd, env=environment_with(before), capture_output=True, text=True)
     assert done.stderr == ""
     return done.stdout
 
 
-@pytest.mark.parametrize("block", blocks("console"))
+@pytest.mark.parametrize("block", consoles("scan", "inventory"))
 def test_output_is_real(block: str) -> None:
-    command, _, shown = block.partition("\n")
-    prompt, program, *arguments = shlex.split(command)
-    assert (prompt, program) == ("$", "bufaudit")
-    printed = run(sys.executable, "-m", "bufaudit", *arguments, "--no-cache")
+    command, shown = arguments_and_output(block)
+    printed = run(sys.executable, "-m", "bufaudit", *command, "--no-cache")
     assert printed == shown, f"put this under {command}:\n\n{printed}"
+
+
+def test_every_console_block_is_held_to_what_is_printed() -> None:
+    assert consoles("scan", "inventory", "probe", "verify") == blocks("console")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("block", consoles("probe", "verify"))
+def test_output_on_models_is_real(block: str) -> None:
+    """Where the block names a release of transformers, with that one."""
+    pytest.importorskip("torch")
+    command, shown = arguments_and_output(block)
+    if command[0] == "verify":
+        pytest.importorskip("deepspeed")
+    release = re.search(r"transformers ([\d.]+),", shown)
+    before = () if release is None else release_on_path(release[1])
+    printed = run(sys.executable, "-m", "bufaudit", *command, cwd=EXAMPLE, before=before)
+    assert printed == shown, f"put this under {command}:\n\n{printed}"
+
+
+@pytest.mark.parametrize(("loader", "passes"), [("load_on_ranks_and_broadcast", True), ("load_on_ranks", False)])
+def test_the_test_of_a_model_repository_passes_only_where_state_is_kept(loader: str, passes: bool) -> None:
+    pytest.importorskip("torch")
+    (code,) = (block for block in blocks("python") if "assert_state_kept" in block)
+    code = code.replace("load_on_ranks_and_broadcast", loader) + "\ntest_loading_keeps_every_buffer()\n"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=EXAMPLE, env=environment_with(), capture_output=True, text=True
+    )
+    assert done.returncode == int(not passes), done.stderr
+    assert passes or "leaky_model/layers.py:61" in done.stderr
+
+
+def test_every_outcome_and_path_of_the_probe_is_explained() -> None:
+    explained = re.findall(r"^\| `(\w[\w:-]*)` \|", section("Probe: what a load would lose"), re.MULTILINE)
+    assert explained[:4] == ["zero3", "from_pretrained", "params-only", "module:function"]
+    assert sorted(explained[4:]) == sorted(PROBE_OUTCOMES)
 
 
 def test_python_example_prints_what_it_says() -> None:
@@ -99,7 +165,7 @@ def test_commands_and_options_exist() -> None:
 
 def test_every_output_format_is_named() -> None:
     text = section("Output formats and CI")
-    assert all(f"`{name}`" in text for name in (*SCAN_FORMATS, *INVENTORY_FORMATS))
+    assert all(f"`{name}`" in text for name in (*SCAN_FORMATS, *INVENTORY_FORMATS, *PROBE_FORMATS))
 
 
 def test_hooks_exist() -> None:

@@ -52,7 +52,7 @@ def command(
     """Load small real models for real, on CPU processes, and compare every tensor on every rank.
 
     TARGET is a model type, a class of transformers, package.module:Class or a folder with a config.json. Exits with 0
-    where nothing is lost, 1 where something is or a load fails, 2 where no model can be built or nothing tried.
+    where nothing is lost, 1 where something is or a load fails, 2 where a model cannot be built.
     """
     from bufaudit.api import verify
     from bufaudit.report import render_verify
