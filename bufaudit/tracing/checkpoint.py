@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -50,18 +51,19 @@ class Checkpoint:
     """A checkpoint's entries by key, in their order, and the names of the model's tensors whose values it holds.
 
     Keys and names differ where a release converts weights as it saves; tied tensors are held under one key.
-    `companions` are the small files that lie beside it, by name.
+    `companions` are the small files that lie beside it, by name; `extras` what a state dict has besides tensors.
     """
 
     entries: Mapping[str, Entry]
     holds: frozenset[str]
     companions: Mapping[str, bytes] = field(default_factory=dict)
+    extras: Mapping[str, Any] = field(default_factory=dict)
 
 
 def plain(model: nn.Module) -> Checkpoint:
     """The checkpoint of a model whose state dict is saved as it is."""
     entries = {key: Entry(tuple(value.shape), value.dtype) for key, value in _state(model).items()}
-    return Checkpoint(entries, frozenset(entries))
+    return Checkpoint(entries, frozenset(entries), extras=_extras(model))
 
 
 def saved_by_transformers(model: Any, without: Collection[str] = ()) -> Checkpoint:
@@ -99,7 +101,7 @@ def by_name(model: nn.Module, checkpoint: Checkpoint) -> Checkpoint:
     """What a checkpoint holds of a model, under the names of the model's own state dict."""
     state = _state(model)
     entries = {key: Entry(tuple(state[key].shape), state[key].dtype) for key in state if key in checkpoint.holds}
-    return Checkpoint(entries, checkpoint.holds)
+    return Checkpoint(entries, checkpoint.holds, extras=_extras(model))
 
 
 def without_keys(checkpoint: Checkpoint, keys: Collection[str]) -> Checkpoint:
@@ -108,9 +110,10 @@ def without_keys(checkpoint: Checkpoint, keys: Collection[str]) -> Checkpoint:
     return replace(checkpoint, entries=entries, holds=checkpoint.holds - set(keys))
 
 
-def state_dict(checkpoint: Checkpoint, ledger: Ledger) -> dict[str, torch.Tensor]:
+def state_dict(checkpoint: Checkpoint, ledger: Ledger) -> dict[str, Any]:
     """The checkpoint as a loader gets it that reads it all at once."""
-    return {key: fresh(ledger, entry.shape, entry.dtype, CHECKPOINT) for key, entry in checkpoint.entries.items()}
+    tensors = {key: fresh(ledger, entry.shape, entry.dtype, CHECKPOINT) for key, entry in checkpoint.entries.items()}
+    return {**tensors, **copy.deepcopy(dict(checkpoint.extras))}
 
 
 @contextmanager
@@ -198,6 +201,10 @@ class _Slice:
 
 def _state(model: nn.Module) -> dict[str, torch.Tensor]:
     return {key: value for key, value in model.state_dict().items() if isinstance(value, torch.Tensor)}
+
+
+def _extras(model: nn.Module) -> dict[str, Any]:
+    return {key: value for key, value in model.state_dict().items() if not isinstance(value, torch.Tensor)}
 
 
 def _address(storage: torch.UntypedStorage) -> int:

@@ -88,6 +88,8 @@ def outcome(kind: Kind, in_checkpoint: bool, end: Final | None, *, was_loaded: b
 
 def reason(kind: Kind, outcome: str, end: Final | None) -> str | None:
     """What the outcome alone does not say of a tensor that construction makes one of `kind`."""
+    if end is None and outcome == "untraced":
+        return "the loaded model has no tensor of this name"
     if outcome == "dropped" and end is not None and end.origin == 0:
         return "it is left without elements"
     if outcome == "overwritten" and end is not None and end.overwritten_at is not None:

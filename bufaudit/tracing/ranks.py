@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import pickle
 import threading
+from collections import deque
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -67,6 +68,7 @@ class Ranks:
         self._over = _held_lock()
         self._current = threading.local()
         self._waiting: dict[object, _Waiting] = {}
+        self._sent: dict[object, deque[Any]] = {}
         self._failed: dict[int, BaseException] = {}
         self._runnable = [False] * size
         self._alive = [False] * size
@@ -77,6 +79,18 @@ class Ranks:
         """The rank of the calling thread."""
         rank: int = self._current.rank
         return rank
+
+    @property
+    def rank_or_none(self) -> int | None:
+        """The rank of the calling thread, None where it works for none."""
+        rank: int | None = getattr(self._current, "rank", None)
+        return rank
+
+    @contextmanager
+    def helping(self, rank: int) -> Iterator[None]:
+        """The calling thread works for a rank that waits for it, and has its turn."""
+        self._current.rank = rank
+        yield
 
     def run(self, work: Callable[[int], T]) -> list[Ended[T]]:
         """Do the work on every rank and tell how each ended."""
@@ -119,12 +133,7 @@ class Ranks:
             raise RanksDisagreeError(f"ranks disagree: rank {rank} is at {what}, rank {first} at {waiting.what}")
         waiting.brought[rank] = brings
         if len(waiting.brought) < len(waiting.members):
-            self._runnable[rank] = False
-            self._hand_over(rank)
-            self._turns[rank].acquire()
-            failure = self._failed.pop(rank, None)
-            if failure is not None:
-                raise failure
+            self._wait(rank)
             return
         del self._waiting[group]
         try:
@@ -135,6 +144,31 @@ class Ranks:
         finally:
             for member in waiting.members:
                 self._runnable[member] = True
+
+    def send(self, group: object, receiver: int, sent: object) -> None:
+        """Leave something for another rank, and go on."""
+        box = (group, self.rank, receiver)
+        self._sent.setdefault(box, deque()).append(sent)
+        if self._waiting.pop(box, None) is not None:
+            self._runnable[receiver] = True
+
+    def receive(self, group: object, sender: int) -> Any:
+        """What another rank has left first, once it has. Raises `RanksDisagreeError` where that can never be."""
+        rank = self.rank
+        box = (group, sender, rank)
+        if not self._sent.get(box):
+            self._waiting[box] = _Waiting(f"a receive from rank {sender}", (sender, rank), {rank: None})
+            self._wait(rank)
+        return self._sent[box].popleft()
+
+    def _wait(self, rank: int) -> None:
+        """Let others go on until this rank can."""
+        self._runnable[rank] = False
+        self._hand_over(rank)
+        self._turns[rank].acquire()
+        failure = self._failed.pop(rank, None)
+        if failure is not None:
+            raise failure
 
     def _hand_over(self, rank: int) -> None:
         """Let the next rank go on that can."""
@@ -179,12 +213,25 @@ def process_group(ranks: Ranks, ledger: Ledger) -> Iterator[Callable[[int], Any]
         finally:
             dist.destroy_process_group()
 
+    def send(group: Any, tensors: list[torch.Tensor], receiver: int, tag: int = 0) -> Any:
+        ranks.send((group.pg_name, tag), _global_rank(group, receiver), [tensor.clone() for tensor in tensors])
+        return multi_threaded_pg.ret_work(tensors)
+
+    def receive(group: Any, tensors: list[torch.Tensor], sender: int, tag: int = 0) -> Any:
+        sent = ranks.receive((group.pg_name, tag), _global_rank(group, sender))
+        with Claims(ledger), torch.no_grad():
+            for tensor, value in zip(tensors, sent, strict=True):
+                tensor.detach().copy_(value)
+        return multi_threaded_pg.ret_work(tensors)
+
     parcels = _Parcels(ledger)
     with ExitStack() as patches:
         patches.enter_context(mock.patch.object(c10d, "_world", multi_threaded_pg.ThreadLocalWorld()))
         group = multi_threaded_pg.ProcessLocalGroup
         patches.enter_context(mock.patch.object(group, "_start_coll", staticmethod(start)))
         patches.enter_context(mock.patch.object(group, "_end_coll", staticmethod(lambda *_: None)))
+        patches.enter_context(mock.patch.object(group, "send", send, create=True))
+        patches.enter_context(mock.patch.object(group, "recv", receive, create=True))
         patches.enter_context(mock.patch.object(multi_threaded_pg, "_store_based_barrier", _no_barrier))
         patches.enter_context(mock.patch.object(c10d, "_store_based_barrier", _no_barrier))
         patches.enter_context(mock.patch.object(c10d, "_pickler", parcels.pickler))
@@ -194,6 +241,12 @@ def process_group(ranks: Ranks, ledger: Ledger) -> Iterator[Callable[[int], Any]
         isolate(True)
         patches.callback(isolate, False)
         yield joined
+
+
+def _global_rank(group: Any, rank: int) -> int:
+    """The rank in the world of a rank in a group."""
+    of_group = c10d._world.pg_group_ranks[group]
+    return next(each for each, inside in of_group.items() if inside == rank)
 
 
 def _no_barrier(*_: Any, **__: Any) -> None:

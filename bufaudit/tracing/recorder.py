@@ -51,7 +51,7 @@ _SHAPED = frozenset(
 _OVERWRITING = frozenset(
     (
         *("copy_", "fill_", "zero_", "normal_", "uniform_", "random_", "bernoulli_", "exponential_"),
-        *("geometric_", "log_normal_", "cauchy_", "eye_"),
+        *("geometric_", "log_normal_", "cauchy_", "eye_", "_foreach_zero_"),
     )
 )
 #: In place, on a part that only the values of indices or masks tell.
@@ -72,7 +72,7 @@ _RANDOM = frozenset(
 #: In place, and nothing of the value changes.
 _UNTOUCHING = frozenset(
     (
-        *("resize_", "detach_", "requires_grad_", "as_strided_", "t_", "transpose_", "squeeze_"),
+        *("detach_", "requires_grad_", "as_strided_", "t_", "transpose_", "squeeze_"),
         *("unsqueeze_",),
     )
 )
@@ -104,9 +104,20 @@ class _Plan:
 
 
 @contextmanager
-def without_draws() -> Iterator[None]:
-    """Initialisers of torch that draw again until they like the values take the first."""
-    with mock.patch.object(torch.nn.init, "_no_grad_trunc_normal_", _drawn):
+def without_values(ledger: Ledger) -> Iterator[None]:
+    """What torch does with values in Python: initialisers take the first draw, whatever it is; nothing is pickled."""
+    reduce = _Tensor._reduce_ex_internal
+
+    def pickled(tensor: torch.Tensor, protocol: int) -> Any:
+        with torch._C.DisableTorchFunction():
+            if tensor.is_meta and not ledger.memory(tensor).on_meta:
+                raise UntraceableError("the path pickles a tensor")
+        return reduce(tensor, protocol)
+
+    with (
+        mock.patch.object(torch.nn.init, "_no_grad_trunc_normal_", _drawn),
+        mock.patch.object(_Tensor, "_reduce_ex_internal", pickled),
+    ):
         yield
 
 
@@ -157,6 +168,7 @@ class Claims(TorchFunctionMode):
             _Tensor.numpy: self._values,
             _Tensor.tolist: self._values,
             _Tensor.__array__: self._values,
+            torch.tensor: self._tensor,
         }
         super().__init__()
 
@@ -202,6 +214,9 @@ class Claims(TorchFunctionMode):
     def _to(self, func: Any, tensor: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
         """A move to where the tensor says that it is must give the tensor itself, not a copy."""
         if self._here(tensor):
+            if any(_is_on(_META, each) for each in (*args, kwargs.get("device"))):
+                asked = [arg for arg in (*args, kwargs.get("dtype")) if isinstance(arg, torch.dtype)]
+                return torch.empty_like(tensor, device=_META, dtype=asked[0] if asked else None)
             args = tuple(
                 self._claimed(arg) if isinstance(arg, torch.Tensor) else arg for arg in args if not _is_cpu(arg)
             )
@@ -217,6 +232,13 @@ class Claims(TorchFunctionMode):
     def _claimed(self, other: torch.Tensor) -> torch.Tensor | torch.dtype:
         """What `tensor.to(other)` asks for of a tensor on the CPU."""
         return other.dtype if self._here(other) or other.is_cpu else other
+
+    def _tensor(self, func: Any, data: Any, *args: Any, **kwargs: Any) -> Any:
+        if not isinstance(data, torch.Tensor) or not self._here(data):
+            return func(data, *args, **kwargs)
+        copied = data.detach().clone()
+        dtype = kwargs.get("dtype")
+        return copied if dtype is None else copied.to(dtype)
 
     def _values(self, func: Any, tensor: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
         with torch._C._DisableTorchDispatch():
@@ -244,9 +266,11 @@ class _Records(TorchDispatchMode):
     ) -> Any:
         for kind in types:
             if kind is not torch.Tensor and kind.__torch_dispatch__ is not torch.Tensor.__torch_dispatch__:
-                return NotImplemented
+                raise UntraceableError(f"the path uses tensors of the class {kind.__name__}, which are not followed")
         plan = self._plans.get(func)
         if plan is None:
+            if "c10d" in func.namespace:
+                raise UntraceableError(f"the path uses a functional collective ({func}), which is not followed")
             plan = self._plans[func] = _plan(func)
         if plan.views:
             result = func(*args, **(kwargs or {}))
@@ -262,6 +286,8 @@ class _Records(TorchDispatchMode):
             elif len(args) > 1 and isinstance(args[1], torch.Tensor) and args[0].is_meta != args[1].is_meta:
                 raise UntraceableError("the path gives a tensor the memory of one from outside of torch (set_)")
             return func(*args, **kwargs)
+        if plan.name == "resize_":
+            return self._resize(func, args, kwargs)
         inputs = _tensors(args, kwargs)
         if not inputs:
             return self._make(func, plan, args, kwargs)
@@ -299,6 +325,18 @@ class _Records(TorchDispatchMode):
         else:
             values = func(*args, **(kwargs | {"device": _CPU, "pin_memory": False}))
             self._ledger.enter(result, origin, values=values.untyped_storage())
+        return result
+
+    def _resize(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """What a tensor gains by being resized, nobody has written."""
+        memory = self._ledger.memory(args[0])
+        result = func(*args, **kwargs)
+        grown = memory.storage.nbytes()
+        if grown > memory.size:
+            before, memory.size = memory.size, grown
+            memory.spans.append((before, grown, UNWRITTEN))
+            if memory.values is not None and memory.values is not memory.storage:
+                memory.values.resize_(grown)
         return result
 
     def _refuse(self, plan: _Plan, memories: Sequence[Memory], device: torch.device | None) -> None:
@@ -384,6 +422,11 @@ class _Records(TorchDispatchMode):
         written = {id(tensor) for tensor in targets}
         sources = [tensor for tensor in inputs if id(tensor) not in written]
         if plan.name in _UNTOUCHING:
+            return
+        if plan.name == "_foreach_copy_":
+            for target, source in zip(args[0], args[1], strict=True):
+                ledger.memory(target).values = None
+                ledger.copy(target, source)
             return
         if not known:
             for target in targets:
@@ -520,6 +563,11 @@ def _caller() -> str | None:
 
 
 def _is_cpu(value: Any) -> bool:
-    return (isinstance(value, str) and value.startswith("cpu")) or (
-        isinstance(value, torch.device) and value.type == "cpu"
-    )
+    return _is_on(_CPU, value)
+
+
+def _is_on(device: torch.device, value: Any) -> bool:
+    """Whether a value names a device of this type."""
+    if isinstance(value, str):
+        return value.partition(":")[0] == device.type
+    return isinstance(value, torch.device) and value.type == device.type

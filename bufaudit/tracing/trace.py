@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -22,8 +23,9 @@ from bufaudit.tracing.paths import LoadPath, Run, UntracedError, find
 from bufaudit.tracing.provenance import Ledger
 from bufaudit.tracing.quiet import quiet
 from bufaudit.tracing.ranks import Ranks, RanksDisagreeError, process_group
-from bufaudit.tracing.recorder import Recorder, UntraceableError, without_draws
+from bufaudit.tracing.recorder import Recorder, UntraceableError, without_values
 from bufaudit.tracing.stand_in import MissingFromStandInError
+from bufaudit.tracing.threads import recorded_threads
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -163,7 +165,8 @@ def _run(
 
     run = Run(target, files.saved, files.named, ranks, ledger, loaded)
     with ExitStack() as stack:
-        stack.enter_context(without_draws())
+        stack.enter_context(without_values(ledger))
+        stack.enter_context(recorded_threads(ranks, ledger))
         join = None if path.alike else stack.enter_context(process_group(ranks, ledger))
         load = stack.enter_context(path.around(run))
 
@@ -187,15 +190,25 @@ def _run(
 def _error(raised: Mapping[int, BaseException], *names: str) -> PathError | _Untraced | None:
     """What to say of the exceptions of some ranks: that of the first one that did not just wait for the others."""
     for error in raised.values():
-        if isinstance(error, (KeyboardInterrupt, SystemExit)):
-            raise error
         if isinstance(error, UntracedError):
             raise error
         if isinstance(error, (UntraceableError, MissingFromStandInError)):
             return _Untraced(f"{error}, at {path_error(error, 0, *names).at}")
     for rank, error in sorted(raised.items(), key=lambda item: isinstance(item[1], RanksDisagreeError)):
-        return path_error(error, rank, *names)
+        ended = path_error(error, rank, *names)
+        if _raised_by_distributed(error):
+            return _Untraced(f"torch.distributed is not followed so far: {ended.type}: {ended.message}, at {ended.at}")
+        return ended
     return None
+
+
+def _raised_by_distributed(error: BaseException) -> bool:
+    """Whether an exception comes out of torch.distributed itself, which real ranks might not raise."""
+    if isinstance(error, RanksDisagreeError):
+        return False
+    modules = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
+    outside = [name for name in modules if not name.startswith("bufaudit.")]
+    return bool(outside) and outside[-1].startswith(("torch.distributed.", "torch.testing."))
 
 
 def _untraced(

@@ -1,7 +1,12 @@
 """A small model and loaders of many shapes, some right and some wrong, as probed by `module:function`."""
 
+import io
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import torch
 import torch.distributed as dist
+import torch.distributed._functional_collectives as funcol
 from torch import nn
 
 
@@ -151,6 +156,76 @@ def present(model, state_dict):
 def embedding_only(model, state_dict):
     with torch.no_grad():
         model.embed.weight.copy_(state_dict["embed.weight"])
+
+
+def in_a_thread(model, state_dict):
+    thread = threading.Thread(target=model.load_state_dict, args=(state_dict,))
+    thread.start()
+    thread.join()
+
+
+def in_a_pool(model, state_dict):
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda item: item[1].copy_(state_dict[item[0]]), model.state_dict().items()))
+
+
+def broadcast_in_a_thread(model, state_dict):
+    thread = threading.Thread(target=broadcast_from_one_rank, args=(model, state_dict))
+    thread.start()
+    thread.join()
+
+
+def sent_and_received(model, state_dict):
+    """Each rank sends before it receives: a send does not wait."""
+    rank = dist.get_rank()
+    for name, tensor in model.state_dict().items():
+        if rank == 0:
+            dist.send(state_dict[name], dst=1)
+            tensor.copy_(state_dict[name])
+        else:
+            dist.recv(tensor, src=0)
+
+
+def gathered_as_objects(model, state_dict):
+    gathered = [None] * dist.get_world_size() if dist.get_rank() == 0 else None
+    dist.gather_object(state_dict if dist.get_rank() == 0 else None, gathered, dst=0)
+    model.load_state_dict(gathered[0] if gathered else state_dict)
+
+
+def in_one_call(model, state_dict):
+    names = list(model.state_dict())
+    torch._foreach_copy_([model.state_dict()[name] for name in names], [state_dict[name] for name in names])
+
+
+def zeroed_in_one_call(model, state_dict):
+    model.load_state_dict(state_dict)
+    torch._foreach_zero_([model.norm.running_mean, model.norm.running_var, model.norm.num_batches_tracked])
+
+
+def made_anew(model, state_dict):
+    model.load_state_dict({name: torch.tensor(value) for name, value in state_dict.items()})
+
+
+def into_a_model_on_meta(model, state_dict):
+    """Nothing is copied into what has no memory, and torch only warns."""
+    model.to("meta")
+    model.load_state_dict(state_dict)
+
+
+def pickled(model, state_dict):
+    file = io.BytesIO()
+    torch.save(state_dict, file)
+    file.seek(0)
+    model.load_state_dict(torch.load(file))
+
+
+def functional(model, state_dict):
+    for name, tensor in model.state_dict().items():
+        tensor.copy_(funcol.broadcast(state_dict[name], 0, dist.group.WORLD))
+
+
+def exiting(model, state_dict):
+    raise SystemExit(3)
 
 
 def raising(model, state_dict):

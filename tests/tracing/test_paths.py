@@ -65,6 +65,15 @@ def verdicts(report: PathReport) -> dict[str, str]:
         ("rebound", "kept", "kept", "restored"),
         ("emptied", "kept", "kept", "uninitialised"),
         ("reset_afterwards", "kept", "overwritten", "restored"),
+        ("zeroed_in_one_call", "kept", "overwritten", "restored"),
+        ("in_one_call", "kept", "kept", "restored"),
+        ("made_anew", "kept", "kept", "restored"),
+        ("in_a_thread", "kept", "kept", "restored"),
+        ("in_a_pool", "kept", "kept", "restored"),
+        ("broadcast_in_a_thread", "kept", "kept", "restored"),
+        ("sent_and_received", "kept", "kept", "restored"),
+        ("gathered_as_objects", "kept", "kept", "restored"),
+        ("into_a_model_on_meta", "uninitialised", "uninitialised", "uninitialised"),
     ],
 )
 def test_loaders_of_many_shapes(loader: str, of_parameters: str, of_buffers: str, of_table: str) -> None:
