@@ -170,6 +170,14 @@ def test_tied_tensors_share_their_outcome() -> None:
 TINY_APERTUS = {"num_hidden_layers": 2, "hidden_size": 32, "intermediate_size": 64, "vocab_size": 64}
 TINY_APERTUS |= {"num_attention_heads": 2, "num_key_value_heads": 2}
 
+OF_TEXT = {"hidden_size": 72, "head_dim": 2, "swa_head_dim": 2, "moe_intermediate_size": 36, "vocab_size": 96}
+OF_TEXT |= {"num_attention_heads": 48, "num_key_value_heads": 8, "swa_num_attention_heads": 48}
+OF_TEXT |= {"swa_num_key_value_heads": 8, "n_routed_experts": 8, "num_experts_per_tok": 8, "unpadded_vocab_size": 96}
+OF_TEXT |= {"num_hidden_layers": 6, "n_layers_per_attn_res_block": 6, "eos_token_id": 95}
+LAYERS = [*["hybrid_sliding"] * 5, "hybrid"]
+SMALL_INKLING2 = {f"text_config.{name}": value for name, value in (OF_TEXT | {"layer_types": LAYERS}).items()}
+SMALL_INKLING2 |= {"image_token_id": 95, "vision_config.text_hidden_size": 72}
+
 
 def test_zero3_of_this_release_keeps_everything() -> None:
     report = traced("zero3", "ApertusModel", **TINY_APERTUS)
@@ -227,6 +235,15 @@ def test_what_raises_on_real_ranks_raises_here(target: str) -> None:
     report = traced("zero3", target)
     assert report.error is not None
     assert {verdict for kind in KINDS for verdict in report.verdicts[kind]} <= {"raised"}
+
+
+def test_a_model_that_is_quantised_passes_the_zero3_loader_by_and_is_followed() -> None:
+    """Its default config asks for a quantiser, and transformers then loads as it does without ZeRO-3."""
+    pytest.importorskip("accelerate", reason="the quantiser needs it")
+    report = traced("zero3", "Inkling2ForConditionalGeneration", **SMALL_INKLING2)
+    assert (report.error, report.untraced) == (None, None)
+    assert report.verdicts["persistent_buffer"] == {"kept": 6}
+    assert set(report.verdicts["parameter"]) == {"kept"}
 
 
 def test_nothing_stays_patched(monkeypatch: pytest.MonkeyPatch) -> None:
